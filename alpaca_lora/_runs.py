@@ -1,0 +1,144 @@
+"""A run directory: what was asked for, what happened, and whether it finished.
+
+`run.json` is a contract. A second run may enter the directory only to finish the same work, so everything that decides the
+result is compared first; what merely decides how it is watched (logging, saving) may differ.
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from alpaca_lora import _files
+from alpaca_lora.errors import ConfigError, RunError
+
+CONTRACT = "run.json"
+METRICS = "metrics.jsonl"
+COMPLETE = "COMPLETE"
+
+_FREE = frozenset({"eval_steps", "save_steps", "save_limit", "logging_steps", "report_to", "resume", "trainer_options"})
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "accelerate",
+    "safetensors",
+    "tokenizers",
+    "bitsandbytes",
+)
+
+
+def check_output_dir(output_dir: Path, *, base_dir: Path | None, data: Path | None) -> None:
+    """Refuse an output directory where a run could harm something else.
+
+    Args:
+        output_dir: where the run shall be written.
+        base_dir: directory of the base model, None if it is not known yet.
+        data: the data's path, None if it is no path.
+
+    Raises:
+        ConfigError: the directory is a file, a base model, an adapter, a home or root directory, or holds the data.
+    """
+    path = output_dir.expanduser().resolve()
+    fault = None
+    if path.exists() and not path.is_dir():
+        fault = "it is a file"
+    elif path in {Path("/"), Path.home()} or "site-packages" in path.parts:
+        fault = "it holds more than runs"
+    elif base_dir is not None and path == base_dir.resolve():
+        fault = "it is the base model's own directory"
+    elif (path / "config.json").exists() or (path / "adapter_config.json").exists():
+        fault = "it holds a model or an adapter"
+    elif data is not None and path == data.expanduser().resolve().parent and not (path / CONTRACT).exists():
+        fault = f"it holds the data {data.name!r}"
+    elif path.is_dir() and not (path / CONTRACT).exists() and _foreign(path):
+        fault = f"it is not empty and no run of ours (it holds {', '.join(_foreign(path)[:3])})"
+    if fault:
+        raise ConfigError(f"output_dir {str(output_dir)!r}: {fault}; give a new or empty directory, as 'runs/my-run'")
+
+
+def _foreign(path: Path) -> list[str]:
+    return sorted(item.name for item in path.iterdir() if not item.name.startswith("."))
+
+
+def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> bool:
+    """Write the contract of a new run, or check that this is the run that the directory holds.
+
+    Call it while holding the directory's lock.
+
+    Args:
+        run_dir: the run's directory.
+        contract: everything that decides the result, as JSON values.
+        resume: `never` refuses a directory that holds a run.
+
+    Returns:
+        Whether the run is complete already.
+
+    Raises:
+        RunError: the directory holds another run; the message lists each difference, old and new.
+    """
+    path = run_dir / CONTRACT
+    if not path.exists():
+        _files.write_json(path, contract)
+        return False
+    if resume == "never":
+        raise RunError(f"{str(run_dir)!r} holds a run already and resume is 'never': give a new output_dir")
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{str(path)!r} is damaged ({error}): give a new output_dir") from error
+    differences = _differences(old, contract)
+    if differences:
+        raise RunError(
+            f"{str(run_dir)!r} holds another run: {'; '.join(differences)}. Give a new output_dir, or the old settings to go on"
+        )
+    return (run_dir / COMPLETE).exists()
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted({*old, *new} - {"environment", "decisions"} - (_FREE if prefix == "config." else set())):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += _differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key} was {_short(before)}, now {_short(after)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the lines of metrics.jsonl; an absent file and a torn last line count for nothing."""
+    path = run_dir / METRICS
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def rewind_metrics(run_dir: Path, step: int) -> dict[str, Any]:
+    """Drop the lines after `step`, which a resumed run will write again.
+
+    Returns:
+        The last line of a training step that is kept; empty when there is none.
+    """
+    kept = [line for line in read_metrics(run_dir) if line["step"] <= step]
+    _files.write_text(run_dir / METRICS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+    return next((line for line in reversed(kept) if "tokens" in line), {})
+
+
+def environment() -> dict[str, str]:
+    """Return the versions that a run was made with."""
+    versions = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

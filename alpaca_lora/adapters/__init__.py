@@ -1,0 +1,24 @@
+"""Adapters: attach a fresh one, save it, check its health, load it again."""
+
+from alpaca_lora.adapters.attach import attach_adapter, loraplus_optimizer
+from alpaca_lora.adapters.health import check_adapter
+from alpaca_lora.adapters.inspection import inspect_adapter
+from alpaca_lora.adapters.loading import load_adapter, locate_base_of
+from alpaca_lora.adapters.probes import PROBES, probe_losses
+from alpaca_lora.adapters.saving import adapter_tensors, save_adapter
+from alpaca_lora.adapters.sidecar import Sidecar, read_sidecar
+
+__all__ = [
+    "PROBES",
+    "Sidecar",
+    "adapter_tensors",
+    "attach_adapter",
+    "check_adapter",
+    "inspect_adapter",
+    "load_adapter",
+    "locate_base_of",
+    "loraplus_optimizer",
+    "probe_losses",
+    "read_sidecar",
+    "save_adapter",
+]

@@ -1,0 +1,81 @@
+"""Put a fresh adapter on a base model.
+
+PEFT does the work; this file decides what the settings mean in its terms, refuses names that match nothing, and keeps
+adapters in float32 whatever the base is held in, because small updates vanish in 16 bits.
+"""
+
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, replace_lora_weights_loftq
+from peft.optimizers import create_loraplus_optimizer
+from transformers import PreTrainedModel
+
+from alpaca_lora.config import LoraSettings
+from alpaca_lora.errors import ConfigError
+
+_PISSA = "pissa_niter_16"
+
+
+def attach_adapter(model: PreTrainedModel, settings: LoraSettings, *, base_dir: str) -> PeftModel:
+    """Return the model with a new trainable adapter; its start is drawn from torch's generator.
+
+    Args:
+        model: a frozen base model.
+        settings: rank, scale and start of the adapter.
+        base_dir: directory of the unquantised weights, which LoftQ compares with.
+
+    Returns:
+        The model wrapped by PEFT, adapters in float32.
+
+    Raises:
+        ConfigError: a name in `target_modules` matches no linear layer.
+    """
+    targets = target_names(model, settings)
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets,
+        use_rslora=settings.rslora,
+        use_dora=settings.dora,
+        init_lora_weights=_PISSA if settings.init == "pissa" else True,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=model.config._name_or_path,
+    )
+    adapted = get_peft_model(model, config)
+    if settings.init == "loftq":
+        replace_lora_weights_loftq(adapted, model_path=f"{base_dir}/model.safetensors")
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return adapted
+
+
+def target_names(model: PreTrainedModel, settings: LoraSettings) -> list[str]:
+    """Return the names of the linear layers to adapt, sorted.
+
+    Raises:
+        ConfigError: a name matches no linear layer of the model; the message lists those that exist.
+    """
+    head = model.get_output_embeddings()
+    linear = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    }
+    if settings.target_modules == "all-linear":
+        return sorted(linear)
+    unknown = [name for name in settings.target_modules if name.rpartition(".")[2] not in linear]
+    if unknown:
+        raise ConfigError(
+            f"config.lora.target_modules: no linear layer of this {model.config.model_type} model is called "
+            f"{', '.join(map(repr, unknown))}; it has {', '.join(sorted(linear))}"
+        )
+    return sorted(settings.target_modules)
+
+
+def loraplus_optimizer(model: PeftModel, kind: type[torch.optim.Optimizer], options: dict[str, Any], ratio: float) -> Any:
+    """Return an optimizer that moves the B matrices `ratio` times as fast as the A matrices (LoRA+)."""
+    options = dict(options)
+    return create_loraplus_optimizer(model, kind, lr=options.pop("lr"), loraplus_lr_ratio=ratio, **options)

@@ -1,0 +1,162 @@
+"""Look at an adapter's files before any of it touches a model.
+
+PEFT warns about missing and unknown tensors and goes on, so that a broken adapter answers like the base or like half of
+itself. Here each kind of damage is an error of its own, found from the files and the base's `config.json` alone: the
+expected names and shapes come from a model without memory (torch's meta device).
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from alpaca_lora.adapters.saving import CONFIG, WEIGHTS
+from alpaca_lora.adapters.sidecar import read_sidecar
+from alpaca_lora.errors import (
+    AdapterError,
+    EmptyAdapterError,
+    MissingKeysError,
+    NonFiniteAdapterError,
+    UnknownKeysError,
+    UntrainedAdapterError,
+    WrongBaseError,
+)
+from alpaca_lora.models import fingerprint
+
+_MODULE_NAME = re.compile(r"[A-Za-z0-9_.]{1,200}")
+_RUNS_CODE = ("auto_mapping", "megatron_config", "parent_library")
+
+
+def inspect_adapter(directory: Path, base_dir: Path) -> LoraConfig:
+    """Check an adapter's files against the base model that it is to be put on.
+
+    Args:
+        directory: adapter directory.
+        base_dir: directory of the base model.
+
+    Returns:
+        The adapter's configuration in PEFT's terms.
+
+    Raises:
+        EmptyAdapterError: no tensor in the file.
+        NonFiniteAdapterError: NaN or infinity.
+        UnknownKeysError: tensors that no module of the base takes, or of another shape.
+        MissingKeysError: modules of the adapter without tensors.
+        UntrainedAdapterError: a `lora_B` that is all zero.
+        WrongBaseError: the sidecar names other weights than those of `base_dir`.
+        AdapterError: files missing or damaged.
+    """
+    config = read_config(directory)
+    tensors = _read_tensors(directory / WEIGHTS)
+    if not tensors:
+        raise EmptyAdapterError(
+            f"{str(directory / WEIGHTS)!r} holds no tensor, so the adapter does nothing: take it from an earlier "
+            "checkpoint or train again"
+        )
+    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise NonFiniteAdapterError(f"{len(bad)} tensors hold NaN or infinity, first {bad[0]!r}: train again from before")
+    _compare_keys(tensors, _expected_shapes(config, base_dir), base_dir)
+    zero = [name for name, tensor in tensors.items() if ".lora_B." in name and not tensor.any()]
+    if zero:
+        raise UntrainedAdapterError(
+            f"{len(zero)} of {sum('.lora_B.' in name for name in tensors)} lora_B are all zero, first {zero[0]!r}: "
+            "these modules were never trained and still answer like the base"
+        )
+    sidecar = read_sidecar(directory)
+    if sidecar and sidecar.base_fingerprint != (found := fingerprint(base_dir)):
+        raise WrongBaseError(
+            f"the adapter was trained on {sidecar.base_model!r} (fingerprint {sidecar.base_fingerprint[:12]}), but "
+            f"{str(base_dir)!r} holds other weights ({found[:12]}): load it on the base that it was trained on"
+        )
+    return config
+
+
+def read_config(directory: Path) -> LoraConfig:
+    """Read and check `adapter_config.json`, treating it as hostile.
+
+    Raises:
+        AdapterError: no LoRA adapter of plain modules.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        hint = "; adapter_model.bin of 2023 must be converted first" if (directory / "adapter_model.bin").exists() else ""
+        raise AdapterError(f"{str(directory)!r} is no adapter directory: {CONFIG} is missing{hint}")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AdapterError(f"{str(path)!r} is not JSON: {error}") from error
+    faults = _config_faults(document)
+    if faults:
+        raise AdapterError(f"{str(path)!r}: {'; '.join(faults)}")
+    try:
+        return LoraConfig(**{key: document[key] for key in document if key in LoraConfig.__dataclass_fields__})
+    except (TypeError, ValueError) as error:
+        raise AdapterError(f"{str(path)!r} is no LoRA configuration: {error}") from error
+
+
+def _config_faults(document: Any) -> list[str]:
+    if not isinstance(document, dict):
+        return [f"must hold an object, found {type(document).__name__}"]
+    faults = []
+    if document.get("peft_type") != "LORA":
+        faults.append(f"peft_type must be 'LORA', found {document.get('peft_type')!r}")
+    rank = document.get("r")
+    if not isinstance(rank, int) or not 1 <= rank <= 2048:
+        faults.append(f"r must be an integer from 1 to 2048, found {rank!r}")
+    alpha = document.get("lora_alpha")
+    if not isinstance(alpha, int | float) or isinstance(alpha, bool) or not 0 < alpha < 1e5:
+        faults.append(f"lora_alpha must be above 0, found {alpha!r}")
+    names = document.get("target_modules")
+    if not isinstance(names, list) or not all(isinstance(name, str) and _MODULE_NAME.fullmatch(name) for name in names):
+        faults.append(f"target_modules must be a list of plain module names, found {str(names)[:80]!r}")
+    faults += [f"{key} names code to run, which is refused" for key in _RUNS_CODE if document.get(key)]
+    return faults
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise AdapterError(f"{str(path)!r} is missing: copy the whole adapter directory")
+    if path.stat().st_size < 200 and path.read_bytes().startswith(b"version https://git-lfs"):
+        raise AdapterError(f"{str(path)!r} is a pointer, not the file: run  git lfs pull")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise AdapterError(f"{str(path)!r} is damaged or incomplete ({error}): copy it again") from error
+
+
+def _expected_shapes(config: LoraConfig, base_dir: Path) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base_dir, local_files_only=True))
+        try:
+            adapted = get_peft_model(model, config, low_cpu_mem_usage=True)
+        except ValueError as error:
+            raise UnknownKeysError(f"the adapter fits no module of {str(base_dir)!r}: {error}") from error
+    return {name: tensor.shape for name, tensor in get_peft_model_state_dict(adapted).items()}
+
+
+def _compare_keys(tensors: dict[str, torch.Tensor], expected: dict[str, torch.Size], base_dir: Path) -> None:
+    unknown = sorted(tensors.keys() - expected.keys())
+    if unknown:
+        raise UnknownKeysError(
+            f"{len(unknown)} of {len(tensors)} tensors fit no module of {str(base_dir)!r}, first {unknown[0]!r}; "
+            f"expected names like {min(expected)!r}"
+        )
+    missing = sorted(expected.keys() - tensors.keys())
+    if missing:
+        raise MissingKeysError(
+            f"{len(missing)} of {len(expected)} tensors are missing, first {missing[0]!r}: the file is not complete"
+        )
+    misfits = [name for name in tensors if tensors[name].shape != expected[name]]
+    if misfits:
+        name = misfits[0]
+        raise UnknownKeysError(
+            f"{len(misfits)} tensors have another shape than the base needs, first {name!r}: "
+            f"{tuple(tensors[name].shape)} instead of {tuple(expected[name])}; it was trained on another model"
+        )

@@ -1,0 +1,80 @@
+"""The `alpaca-lora` command: one subcommand for each thing that a person does.
+
+This file and `commands` import nothing beyond the standard library, so `alpaca-lora --help` answers at once; parsing brings
+in tyro and the config, and only a command that works brings in torch.
+"""
+
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from alpaca_lora._version import __version__
+from alpaca_lora.cli.commands import COMMANDS
+from alpaca_lora.cli.failures import explain
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        argv: arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code: 0 done, 1 a fault of this program, 2 bad input, 4 out of disk or memory, 130 interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    name, *rest = [argument for argument in arguments if argument != "--debug"] or ["--help"]
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    if name == "--version":
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        print(_unknown(name), file=sys.stderr)
+        return 2
+    try:
+        return COMMANDS[name].run(rest)
+    except SystemExit as error:  # how tyro ends after a help text, or after a usage error that it has explained
+        return int(error.code or 0)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        return explain(error, name)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
+    examples = "\n".join(f"  {command.examples[0]}" for command in COMMANDS.values())
+    return f"""\
+usage: alpaca-lora COMMAND [OPTIONS]
+
+The Stanford Alpaca recipe: fine-tune a language model on instructions, and use the result.
+
+commands:
+{listed}
+
+  alpaca-lora COMMAND --help tells everything about one of them; --debug shows a traceback when one fails.
+  --version shows the version.
+
+examples:
+{examples}"""
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"error: unknown command {name!r}; {meant}Commands: {', '.join(COMMANDS)}; alpaca-lora --help explains them"

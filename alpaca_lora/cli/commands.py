@@ -1,0 +1,154 @@
+"""One function per subcommand. Each brings in what it needs when it runs, so that no help text waits for torch."""
+
+import shlex
+import sys
+from collections.abc import Callable
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["COMMANDS", "Command"]
+
+
+class Command(NamedTuple):
+    """A subcommand."""
+
+    run: Callable[[list[str]], int]
+    """Takes what follows the subcommand's name and returns the exit code."""
+
+    summary: str
+    examples: tuple[str, ...]
+
+
+def finetune(arguments: list[str]) -> int:
+    """Fine-tune a base model on instruction records with LoRA, and prove that the adapter works.
+
+    Without options it trains the embedded model on the packaged records: no account, no download, no GPU. The run
+    directory is a contract: the same command again goes on where it was interrupted.
+    """
+    from alpaca_lora.cli.flags import FINETUNE, make_flags, read_config
+    from alpaca_lora.cli.legacy import translate
+
+    arguments, announced = translate(arguments)
+    for sentence in announced:
+        print(f"note: {sentence}", file=sys.stderr)
+    flags = _parse(finetune, arguments, *make_flags(FINETUNE))
+    config = read_config(flags)
+    run = (flags["base_model"], flags["data"], flags["output_dir"])
+    if flags["dry_run"]:
+        from alpaca_lora.cli.preview import render_plan
+        from alpaca_lora.training import prepare
+
+        print(render_plan(prepare(*run, config)))
+        return 0
+
+    from alpaca_lora.reporting import render_summary
+    from alpaca_lora.training import finetune as train
+
+    result = train(*run, config=config, progress=not flags["quiet"])
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if flags["quiet"]:
+        print(result.adapter_dir)
+    else:
+        print(render_summary(result.summary))
+        print(f"chat           alpaca-lora chat --adapter {shlex.quote(_relative(result.adapter_dir))}")
+    return 0
+
+
+def chat(arguments: list[str]) -> int:
+    """Talk to a fine-tuned model, or with --prompt let it answer once on standard output.
+
+    The adapter knows its base model and its prompt template. Without decoding options it takes the likeliest token each
+    time. Every instruction stands alone, as in training.
+    """
+    from alpaca_lora.cli.conversation import ChatOptions, answer_once, converse
+
+    options = _parse(chat, arguments, ChatOptions)
+    return converse(options) if options.prompt is None else answer_once(options)
+
+
+def inspect(arguments: list[str]) -> int:
+    """Show records token by token as the trainer gets them: what is masked, what is learned, where the answer ends."""
+    from alpaca_lora.cli.flags import INSPECT, make_flags, read_config
+
+    flags = _parse(inspect, arguments, *make_flags(INSPECT, _ENCODING))
+    config = read_config(flags)
+
+    from alpaca_lora.cli.preview import show_records
+
+    show_records(flags["data"], flags["records"], base_model=flags["base_model"], config=config)
+    return 0
+
+
+def doctor(arguments: list[str]) -> int:
+    """Check this machine: packages, device, number formats, 4-bit training, the embedded model, disk and Hub.
+
+    Nothing is downloaded and no address is contacted. The exit code is 0 if this machine can fine-tune, else 2.
+    """
+    from alpaca_lora.cli.checks import DoctorOptions, report_checks
+
+    return report_checks(_parse(doctor, arguments, DoctorOptions))
+
+
+_ENCODING = ("template", "column_map", "allow_empty_output", "max_length", "overlong", "train_on_prompt")
+
+COMMANDS = {
+    "finetune": Command(
+        finetune,
+        "fine-tune a base model on instruction records with LoRA",
+        (
+            "alpaca-lora finetune",
+            "alpaca-lora finetune --data my.jsonl --output-dir runs/mine --epochs 3",
+            "alpaca-lora finetune --data my.csv --map instruction=question --map output=answer --dry-run",
+            "alpaca-lora finetune --config alpaca-qlora-24gb --base-model huggyllama/llama-7b "
+            "--data yahma/alpaca-cleaned --output-dir runs/alpaca-7b",
+        ),
+    ),
+    "chat": Command(
+        chat,
+        "talk to a fine-tuned model, or let it answer once",
+        (
+            "alpaca-lora chat --adapter runs/alpaca-mini",
+            'alpaca-lora chat --adapter runs/alpaca-mini --prompt "Name three primary colours."',
+            'alpaca-lora chat --adapter runs/alpaca-mini --prompt "Translate into French." --input "Good morning." '
+            "--temperature 0.7 --seed 1",
+        ),
+    ),
+    "inspect": Command(
+        inspect,
+        "show records token by token as they are trained on",
+        (
+            "alpaca-lora inspect --data my.jsonl",
+            "alpaca-lora inspect --data my.jsonl --base-model huggyllama/llama-7b --max-length 256 -n 10",
+        ),
+    ),
+    "doctor": Command(
+        doctor, "check whether this machine can fine-tune", ("alpaca-lora doctor", "alpaca-lora doctor --json")
+    ),
+}
+
+
+def _parse(command: Callable[[list[str]], int], arguments: list[str], kind: Any, default: Any = None) -> Any:
+    """Let tyro parse what follows a subcommand; its help text gets the examples at its end."""
+    import tyro
+
+    name = command.__name__
+    options: dict[str, Any] = {} if default is None else {"default": default}
+    try:
+        return tyro.cli(
+            kind,
+            prog=f"alpaca-lora {name}",
+            description=cleandoc(command.__doc__ or ""),
+            args=arguments,
+            **options,
+        )
+    except SystemExit as end:
+        if not end.code:
+            print("\n".join(["", "examples:", *(f"  {example}" for example in COMMANDS[name].examples)]))
+        raise
+
+
+def _relative(path: Path) -> str:
+    """Return a path as seen from here, where that is shorter to type."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

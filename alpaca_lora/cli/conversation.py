@@ -1,0 +1,110 @@
+"""Chat from the command line: one answer on standard output, or a conversation."""
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from alpaca_lora.errors import ConfigError
+
+if TYPE_CHECKING:
+    from alpaca_lora.serving import Assistant
+
+__all__ = ["ChatOptions", "answer_once", "converse"]
+
+_DECODING = ("max_new_tokens", "temperature", "top_p", "top_k", "num_beams", "seed")
+
+
+def _text(metavar: str, default: str) -> Any:
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatOptions:
+    """The flags of `chat`; decoding has the defaults of `models.Decoding`."""
+
+    adapter: Annotated[str, tyro.conf.arg(metavar="DIR")]
+    """Adapter directory, or run directory with a finished adapter."""
+
+    base_model: Annotated[str | None, _text("NAME|DIR|HUB_ID", "the one that the adapter was trained on")] = None
+    """Base model."""
+
+    template: Annotated[str | None, _text("NAME|FILE", "the one that the adapter was trained with")] = None
+    """Prompt template."""
+
+    force_template: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Ask with --template although the adapter was trained with another."""
+
+    prompt: Annotated[str | None, _text("TEXT", "none")] = None
+    """Answer this instruction on standard output and leave; without it a conversation begins."""
+
+    input: Annotated[str | None, _text("TEXT", "none")] = None
+    """What --prompt is to be done with."""
+
+    max_new_tokens: int = 256
+    """Longest answer in tokens."""
+
+    temperature: float = 0.0
+    """0 takes the likeliest token; higher draws more freely."""
+
+    top_p: float = 1.0
+    """Draw only among the likeliest tokens that together hold this probability."""
+
+    top_k: int = 0
+    """Draw only among this many likeliest tokens; 0 sets no limit."""
+
+    num_beams: int = 1
+    """Beams searched at temperature 0; 1 is greedy."""
+
+    seed: Annotated[int | None, _text("INT", "none")] = None
+    """Makes drawing repeatable."""
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """Return the options that choose the next token."""
+        return {name: getattr(self, name) for name in _DECODING}
+
+
+def answer_once(options: ChatOptions) -> int:
+    """Write the answer to `--prompt`, and nothing else, to standard output."""
+    from alpaca_lora.records import Record
+    from alpaca_lora.reporting.wording import visible
+
+    (response,) = _load(options).respond_full(
+        [Record(_clean(options.prompt), _clean(options.input))], **options.decoding
+    )
+    print(visible(response.text) if sys.stdout.isatty() else response.text)
+    if not response.stopped:
+        print(f"note: cut off after {response.tokens} tokens; --max-new-tokens allows more", file=sys.stderr)
+    return 0
+
+
+def converse(options: ChatOptions) -> int:
+    """Answer what is typed until the person leaves."""
+    if options.input is not None:
+        raise ConfigError("--input belongs to --prompt; in a conversation /input takes one")
+    from alpaca_lora.serving import Chat
+
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 - gives `input` a history and arrow keys
+    terminal = sys.stdin.isatty()
+    Chat(_load(options), input if terminal else lambda _: input(), sys.stdout, **options.decoding).run()
+    return 0
+
+
+def _load(options: ChatOptions) -> "Assistant":
+    from alpaca_lora.serving import load
+
+    return load(
+        options.adapter,
+        base_model=options.base_model,
+        template=options.template,
+        force_template=options.force_template,
+    )
+
+
+def _clean(text: str | None) -> str:
+    """Return an argument whose bytes were no UTF-8 with replacement characters, which a tokenizer accepts."""
+    return (text or "").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,66 @@
+"""What a command says when it does not succeed, and its exit code.
+
+0 done · 1 a fault of this program · 2 bad input · 4 out of disk or memory · 130 interrupted.
+"""
+
+import errno
+import sys
+import textwrap
+from collections.abc import Iterator
+
+from alpaca_lora.errors import AlpacaLoraError
+
+__all__ = ["explain"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_RESUME = "\nnothing that was saved is lost: the same command goes on from the run's newest checkpoint"
+_LESS_MEMORY = "; --quantization nf4, a smaller --micro-batch-size or a smaller --max-length needs less"
+
+
+def explain(error: BaseException, command: str) -> int:
+    """Write what happened to stderr and return the exit code.
+
+    Args:
+        error: what ended the command.
+        command: the subcommand.
+    """
+    training = command == "finetune"
+    resume = _RESUME if training else ""
+    if isinstance(error, KeyboardInterrupt):
+        return _say(f"interrupted{resume}", 130)
+    if any(isinstance(cause, OSError) and cause.errno in _FULL for cause in _causes(error)):
+        return _say(f"error: the disk is full: make room and try again{resume}", 4)
+    if any(_is_out_of_memory(cause) for cause in _causes(error)):
+        return _say(f"error: out of memory{_LESS_MEMORY if training else ''}{resume}", 4)
+    if isinstance(error, AlpacaLoraError):
+        return _say(f"error: {error}", 2)
+    if isinstance(error, OSError) and error.filename is not None:
+        return _say(f"error: {str(error.filename)!r}: {error.strerror}", 2)
+    return _say(
+        f"error: this is a fault of alpaca-lora, not of your input ({type(error).__name__}: {error}); run the command "
+        "again with --debug and report what it prints",
+        1,
+    )
+
+
+def _say(text: str, code: int) -> int:
+    first, *others = text.splitlines() or [""]
+    print("\n".join([first, *(textwrap.indent(line, "       ") for line in others)]), file=sys.stderr)
+    return code
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell PyTorch's errors by their names too, so that nothing here has to import it."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )

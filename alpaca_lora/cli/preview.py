@@ -1,0 +1,97 @@
+"""What a run would do, and what it would learn from, before it does."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+
+from alpaca_lora.cli.tokens import describe, render_colored, render_plain
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.errors import ConfigError
+from alpaca_lora.models import load_tokenizer, locate_base_model
+from alpaca_lora.prompts import Prompter
+from alpaca_lora.records import read_dataset
+from alpaca_lora.reporting.wording import printable
+from alpaca_lora.training import Preparation
+from alpaca_lora.training.encoding import EncodedRow, encode_records
+
+__all__ = ["render_plan", "show_records"]
+
+_SHOWN_REJECTIONS = 10
+
+
+def render_plan(run: Preparation) -> str:
+    """Return what a prepared run would do and why, as lines for a person."""
+    report, plan = run.report, run.plan
+    longest = max(report.quantiles.values(), default=0)
+    lines = [
+        f"{run.base_model} on {run.data.name}: {plan.total_steps} steps, nothing trained yet",
+        "",
+        f"records   {report.read} read, {report.trained} to train on, {report.heldout} held out, "
+        f"{len(report.rejected)} left out, {report.shortened} shortened",
+        f"rows      {report.rows} an epoch{' (packed)' if run.config.packing else ''} of {report.tokens} tokens, "
+        f"{report.supervised_tokens} of them learned; the longest record has {longest}",
+        f"device    {run.hardware.device}: {run.hardware.name}",
+        "",
+        *_listed("left out", [f"{row.origin}: {row.reason}" for row in report.rejected]),
+        *_listed("notes on the data", run.data.notes),
+        *_listed("decided", run.reasons),
+        "settings:",
+        *(f"  {name} = {value}" for name, value in _flat(run.config.model_dump(mode="json"))),
+    ]
+    return printable("\n".join(lines))
+
+
+def show_records(data: str, count: int, *, base_model: str, config: FinetuneConfig) -> None:
+    """Show the first records of a dataset as the trainer gets them.
+
+    Args:
+        data: anything that `read_dataset` takes by name.
+        count: how many.
+        base_model: whose tokenizer is used.
+        config: template, column map, length and what happens beyond it.
+
+    Raises:
+        ConfigError: count is below 1.
+    """
+    if count < 1:
+        raise ConfigError(f"--records must be at least 1, got {count}")
+    loaded = read_dataset(data, column_map=config.column_map or None, allow_empty_output=config.allow_empty_output)
+    prompter = Prompter(config.template)
+    tokenizer = load_tokenizer(locate_base_model(base_model))
+    outcomes = encode_records(
+        loaded.records[:count],
+        prompter,
+        tokenizer,
+        max_length=config.max_length,
+        overlong=config.overlong,
+        train_on_prompt=config.train_on_prompt,
+    )
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    colored = console.is_terminal and console.color_system is not None
+    legend = "dim: masked, green: learned, every other token underlined" if colored else "⟨masked⟩ ⟦learned⟧"
+    console.print(f"{legend}; template {prompter.template.name!r}, end of text {tokenizer.eos_token!r}")
+    for outcome in outcomes:
+        console.print(f"\n{printable(describe(outcome))}", style="bold" if colored else None)
+        if isinstance(outcome, EncodedRow):
+            console.print(render_colored(outcome, tokenizer) if colored else render_plain(outcome, tokenizer))
+    for note in loaded.notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
+
+
+def _listed(title: str, items: list[str] | tuple[str, ...]) -> Iterator[str]:
+    if items:
+        yield f"{title}:"
+        yield from (f"  {item}" for item in items[:_SHOWN_REJECTIONS])
+        if len(items) > _SHOWN_REJECTIONS:
+            yield f"  … and {len(items) - _SHOWN_REJECTIONS} more"
+        yield ""
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", "auto" if value is None else value

@@ -1,0 +1,104 @@
+"""Load a frozen base model in an explicit precision, quantised or not."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+
+from alpaca_lora._optional import require
+from alpaca_lora.config import QuantizationSettings
+from alpaca_lora.errors import ModelError
+
+Precision = Literal["bf16", "fp16", "fp32"]
+DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def load_base_model(
+    directory: Path,
+    *,
+    precision: Precision,
+    quantization: QuantizationSettings | None = None,
+    device: str | None = None,
+) -> PreTrainedModel:
+    """Load a causal language model with all its parameters frozen.
+
+    `prepare_model_for_kbit_training` is not used: it would turn embeddings and norms into fp32, which costs memory and
+    gains nothing here.
+
+    Args:
+        directory: what `locate_base_model` returned.
+        precision: number format of everything that is not quantised, and of the computation.
+        quantization: how linear layers are held; None means as they are.
+        device: `cpu`, `cuda`, `cuda:1` …; None takes the current CUDA device, else Apple's, else the processor.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        ModelError: the files cannot be loaded as a causal language model.
+        MissingDependencyError: nf4 without bitsandbytes.
+    """
+    nf4 = quantization is not None and quantization.method == "nf4"
+    if nf4:
+        require("bitsandbytes", extra="quant")
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=quantization is not None and quantization.double_quantization,
+        bnb_4bit_compute_dtype=DTYPES[precision],
+    )
+    try:
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(
+                directory,
+                dtype=DTYPES[precision],
+                quantization_config=settings if nf4 else None,
+                device_map={"": device or default_device()},
+                attn_implementation="sdpa",
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ModelError(f"{str(directory)!r} cannot be loaded as a causal language model: {error}") from error
+    if nf4:
+        _keep_gradients(model)
+    model.requires_grad_(False)
+    model.config.use_cache = True
+    return model.eval()
+
+
+def default_device() -> str:
+    """Return the device that a model goes to when none is named."""
+    if torch.cuda.is_available():
+        return f"cuda:{torch.cuda.current_device()}"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _keep_gradients(model: PreTrainedModel) -> None:
+    """Stop bitsandbytes from repacking weights on the CPU.
+
+    The first evaluation would repack each `Linear4bit` for a kernel that has no backward pass, and training after it
+    would get no gradient, silently (bitsandbytes 0.50.2, nn/modules.py). Delete when its repacked path is differentiable.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' bars and reports while a model loads, and put back what was there."""
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        if bars:
+            transformers.logging.enable_progress_bar()

@@ -1,0 +1,98 @@
+"""Turn the name of a base model into a local directory that is safe to load.
+
+Every base model is loaded from a directory: the embedded model is unpacked into the user's cache, a Hub id is downloaded
+there first. So nothing below this point can reach the network, and one check of the files covers every source: weights
+must be safetensors (a pickle can run code when it is opened), and the configuration must not name code to run.
+"""
+
+import json
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from alpaca_lora.errors import ModelError, ModelNotFoundError
+from alpaca_lora.models.embedded import EMBEDDED, unpack_embedded_model
+
+_WANTED = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
+_CODE_KEYS = ("auto_map", "custom_pipelines", "_attn_implementation_internal", "_attn_implementation", "kernel_config")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+def locate_base_model(name: str | Path) -> Path:
+    """Return a local directory that holds the base model.
+
+    Args:
+        name: `smollm2-135m` (the embedded model), a directory, or a Hub id `org/name`, optionally `org/name@revision`.
+
+    Returns:
+        The directory, checked for what would run code.
+
+    Raises:
+        ModelNotFoundError: nothing there, or a Hub id that can be reached neither in the cache nor on the network.
+        ModelError: the directory lacks safetensors or its configuration names code to run.
+        MissingDependencyError: the wheel of the embedded model is not installed.
+    """
+    if name == EMBEDDED:
+        return unpack_embedded_model()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        directory = path.resolve()
+    elif _looks_local(str(name)) or path.exists():
+        raise ModelNotFoundError(
+            f"no base model at {str(name)!r}: give a directory with config.json and *.safetensors, "
+            f"a Hub id like 'org/name', or {EMBEDDED!r}"
+        )
+    else:
+        directory = _download(str(name))
+    _check_files(directory)
+    return directory
+
+
+def _looks_local(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") != 1 or "\\" in name
+
+
+def _download(name: str) -> Path:
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=_WANTED))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelNotFoundError(
+            f"cannot get base model {name!r} from the Hub ({type(error).__name__}). Check the spelling; for a gated "
+            "model accept its terms and set HF_TOKEN; without network give the path of a local directory"
+        ) from error
+
+
+def _check_files(directory: Path) -> None:
+    if not (directory / "config.json").is_file():
+        raise ModelNotFoundError(f"{str(directory)!r} is no base model: config.json is missing")
+    if (directory / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{str(directory)!r} is an adapter, not a base model: give the model that it was trained on, or merge it first"
+        )
+    if not any(directory.glob("*.safetensors")):
+        pickles = sorted(file.name for pattern in _PICKLES for file in directory.glob(pattern))
+        found = f"only {', '.join(pickles)}, which can run code when opened" if pickles else "no weights"
+        raise ModelError(
+            f"{str(directory)!r} holds {found}: weights must be *.safetensors. To convert, load it where you trust it "
+            "and call save_pretrained(directory)"
+        )
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        if (directory / name).is_file():
+            _refuse_code(directory / name)
+
+
+def _refuse_code(path: Path) -> None:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{str(path)!r} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ModelError(f"{str(path)!r} must hold an object, found {type(document).__name__}")
+    for key in _CODE_KEYS:
+        if document.get(key):
+            raise ModelError(
+                f"{str(path)!r} names code to run ({key!r}: {document[key]!r}), which is never run here: "
+                "use a model whose architecture is part of transformers"
+            )

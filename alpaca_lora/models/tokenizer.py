@@ -1,0 +1,81 @@
+"""Text to token ids, the same way in training, evaluation and chat.
+
+Two rules hold everywhere. Text that looks like a control token (`</s>`, `<|im_end|>`) stays text: a row of a dataset must
+not be able to end a turn. And the beginning-of-text token is added exactly where the model's own tokenizer adds one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from alpaca_lora.errors import ModelError
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a base model or adapter.
+
+    A missing padding token is not added, since that would change the vocabulary: padding is masked wherever it is used,
+    so any id serves, and the end-of-text id is taken.
+
+    Raises:
+        ModelError: the directory has no readable tokenizer, or it knows no end-of-text token.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{str(directory)!r} has no tokenizer that can be read ({error})") from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"the tokenizer in {str(directory)!r} has no end-of-text token, so the model could never learn to stop: "
+            'set "eos_token" in tokenizer_config.json to the token that ends an answer'
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of each text, control tokens as plain text, nothing added at either end."""
+    if not texts:
+        return []
+    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return ids
+
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Return the ids of one text, control tokens as plain text, nothing added at either end."""
+    return encode_texts(tokenizer, [text])[0]
+
+
+def prefix_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return what this tokenizer puts before every text: a beginning-of-text id, or nothing."""
+    ids: list[int] = tokenizer("")["input_ids"]
+    return [token for token in ids if token == tokenizer.bos_token_id][:1]
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Return the ids of a prompt as the model sees it, in training and at inference."""
+    return prefix_ids(tokenizer) + encode_text(tokenizer, text)
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None) -> tuple[int, ...]:
+    """Return every id that ends an answer: the tokenizer's end-of-text and those of the generation config, sorted."""
+    ids = {int(tokenizer.eos_token_id)}
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    if configured is not None:
+        ids.update([configured] if isinstance(configured, int) else configured)
+    return tuple(sorted(ids))
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    """Refuse a tokenizer whose ids do not fit the model's embeddings.
+
+    Raises:
+        ModelError: an id of the tokenizer has no embedding.
+    """
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"the tokenizer knows {len(tokenizer)} tokens but the model has {rows} embeddings: it belongs to another model"
+        )

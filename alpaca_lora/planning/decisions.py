@@ -1,0 +1,256 @@
+"""What `None` in a config becomes, from the number of rows and the hardware, each with its reason in a sentence.
+
+The tables are for adapters: their learning rates are those of alpaca-lora (3e-4) and QLoRA (2e-4), about ten times the
+rates of full fine-tuning, and the batch shrinks with the data so that a run has enough steps to learn in. A setting
+that the user gave is never changed; one that this hardware cannot serve is refused.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.errors import ConfigError
+
+__all__ = ["Decisions", "Hardware", "decide", "decide_intervals", "validation_count"]
+
+_TYPICAL_TOKENS = 200.0
+_TARGET_STEPS = 150
+_FEW_STEPS = 50
+_FEWEST_PACKED = 64
+_SMALLEST_BATCH = 4
+_LARGEST_BATCH = 128  # records per step, as Stanford Alpaca and alpaca-lora have it
+_PADDED_ON_CPU = 4
+
+_EPOCHS_BELOW_ROWS = ((50, 10.0), (200, 5.0), (40_000, 3.0), (200_000, 2.0), (math.inf, 1.0))
+_LEARNING_RATE_BELOW_ROWS = ((2_000, 4e-4), (20_000, 3e-4), (math.inf, 2e-4))
+_TOKENS_BELOW_GIB = ((12, 1024), (20, 2048), (40, 4096), (70, 8192), (math.inf, 16384))
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The device that trains, as far as a plan depends on it."""
+
+    device: Literal["cpu", "cuda", "mps"]
+    """Which backend of torch runs."""
+
+    name: str
+    """What its maker calls it."""
+
+    memory_bytes: int
+    """Memory of the device; of the machine where the device is a CPU."""
+
+    bf16: bool
+    """Whether it multiplies bfloat16 natively (a CPU does with AMX or AVX512-BF16)."""
+
+    fp16: bool
+    """Whether it multiplies float16 natively."""
+
+    cores: int
+    """Physical cores of the CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """A config without the gaps that were to be decided."""
+
+    config: FinetuneConfig
+    """The settings as they will be used."""
+
+    reasons: tuple[str, ...]
+    """One sentence for every setting that was decided; those that begin with `warning:` need a look."""
+
+
+@dataclass(slots=True)
+class _Choices:
+    """Fills the gaps of a config one by one."""
+
+    config: FinetuneConfig
+    values: dict[str, Any] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    def settle(self, name: str, value: Any, reason: str) -> Any:
+        """Return the setting that was given, or else `value`, which is noted with its reason."""
+        given = getattr(self.config, name)
+        if given is not None:
+            return given
+        self.values[name] = value
+        text = (
+            ("on" if value else "off")
+            if isinstance(value, bool)
+            else f"{value:g}"
+            if isinstance(value, float)
+            else value
+        )
+        self.reasons.append(f"{name} {text}: {reason}")
+        return value
+
+    def warn(self, text: str) -> None:
+        self.reasons.append(f"warning: {text}")
+
+    def result(self) -> Decisions:
+        return Decisions(FinetuneConfig(**{**dict(self.config), **self.values}), tuple(self.reasons))
+
+
+def decide(config: FinetuneConfig, *, rows: int, hardware: Hardware, mean_tokens: float = _TYPICAL_TOKENS) -> Decisions:
+    """Fill in everything that training needs, but for the intervals of `decide_intervals`.
+
+    Args:
+        config: the settings as given.
+        rows: records to train on, without the held-out ones.
+        hardware: the device that will train.
+        mean_tokens: mean length of a record in tokens, which tells how many fit into a packed row; Alpaca's have 205.
+
+    Returns:
+        The config with epochs, learning_rate, packing, batch_size, micro_batch_size, precision and
+        gradient_checkpointing set, and why.
+
+    Raises:
+        ConfigError: there is no row, or the device lacks what a setting asks for.
+    """
+    if rows < 1:
+        raise ConfigError("no record is left to train on; hold out fewer, or raise config.max_length")
+    _check_device(config, hardware)
+    choices = _Choices(config)
+    epochs = choices.settle("epochs", _below(rows, _EPOCHS_BELOW_ROWS), f"usual for {rows} records")
+    choices.settle("learning_rate", _below(rows, _LEARNING_RATE_BELOW_ROWS), f"usual for LoRA with {rows} records")
+    packed = math.ceil(rows * min(mean_tokens, config.max_length) / config.max_length)
+    packing = choices.settle(
+        "packing",
+        packed >= _FEWEST_PACKED,
+        f"{rows} records of about {mean_tokens:.0f} tokens fill {packed} rows of {config.max_length}",
+    )
+    sequences = packed if packing else rows
+    _settle_batch(choices, sequences, _auto_batch(rows, sequences, epochs), _room(hardware, config.max_length, packing))
+    _settle_device(choices, hardware)
+    return choices.result()
+
+
+def decide_intervals(config: FinetuneConfig, total_steps: int) -> Decisions:
+    """Fill in how often a run is evaluated and saved, once its number of steps is known.
+
+    Args:
+        config: the settings, batch and epochs decided.
+        total_steps: optimizer steps of the whole run.
+
+    Returns:
+        The config with eval_steps and save_steps set, and why.
+    """
+    choices = _Choices(config)
+    quarter = math.ceil(total_steps / 4)
+    shared = config.save_steps if config.keep_best and config.save_steps else quarter
+    evaluated = choices.settle("eval_steps", shared, f"{total_steps // shared} evaluations in {total_steps} steps")
+    interval = evaluated if config.keep_best else quarter
+    saved = choices.settle("save_steps", interval, f"{total_steps // interval} checkpoints in {total_steps} steps")
+    if total_steps < _FEW_STEPS:
+        choices.warn(
+            f"the run has {total_steps} optimizer steps, and fewer than {_FEW_STEPS} rarely change a model; "
+            "give more records, more epochs or a smaller batch_size"
+        )
+    if saved > total_steps:
+        choices.warn(f"save_steps {saved} is more than the {total_steps} steps of the run; only its end is saved")
+    if evaluated > total_steps:
+        choices.warn(
+            f"eval_steps {evaluated} is more than the {total_steps} steps of the run; only its end is evaluated"
+        )
+    if config.warmup_steps is not None and config.warmup_steps >= total_steps:
+        choices.warn(f"warmup_steps {config.warmup_steps} of {total_steps} steps never reach the full learning rate")
+    return choices.result()
+
+
+def validation_count(config: FinetuneConfig, rows: int, heldout: int) -> int:
+    """Return how many records a run holds out for evaluation.
+
+    Args:
+        config: validation_size and keep_best count.
+        rows: records of the training data.
+        heldout: records that the data brings as a held-out set of its own, which is used when validation_size is None.
+
+    Returns:
+        The size of the data's own set when that is used, else how many to draw from the rows; 0 for none.
+
+    Raises:
+        ConfigError: nothing would be left to train on, or keep_best would have nothing to compare with.
+    """
+    size = config.validation_size
+    if size is None:
+        count = heldout or min(rows // 20, 500)
+        if config.keep_best and not count:
+            raise ConfigError(
+                f"config.keep_best needs held-out records, and {rows} records are too few to take 5 % of; "
+                "set config.validation_size, or keep_best to false"
+            )
+        return count
+    count = int(size) if size >= 1 or size == 0 else max(1, round(size * rows))
+    if count and count >= rows:
+        raise ConfigError(
+            f"config.validation_size {size} leaves none of {rows} records to train on; hold out at most {rows - 1}, "
+            "or a share such as 0.05"
+        )
+    return count
+
+
+def _check_device(config: FinetuneConfig, hardware: Hardware) -> None:
+    """Refuse every setting that this device cannot serve, all at once."""
+    faults = []
+    supported = [name for name, works in _precisions(hardware).items() if works]
+    where = f"the {hardware.device} ({hardware.name})"
+    if config.precision is not None and config.precision not in supported:
+        faults.append(f"config.precision {config.precision!r} does not work on {where}; it has {', '.join(supported)}")
+    if hardware.device != "cuda":
+        if config.optimizer != "adamw":
+            faults.append(f"config.optimizer {config.optimizer!r} needs CUDA and this is {where}; use 'adamw'")
+        if config.lora.init == "loftq":
+            faults.append(f"config.lora.init 'loftq' needs CUDA and this is {where}; use 'default'")
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _settle_device(choices: _Choices, hardware: Hardware) -> None:
+    best = next(name for name, works in _precisions(hardware).items() if works)
+    choices.settle("precision", best, f"the fastest that {hardware.name} has")
+    recompute = hardware.device == "cuda"
+    cost = (
+        "memory limits the rows of a forward pass" if recompute else "memory is not short, and recomputing takes time"
+    )
+    choices.settle("gradient_checkpointing", recompute, cost)
+
+
+def _settle_batch(choices: _Choices, sequences: int, size: int, room: int) -> None:
+    """Decide the batch, `size` where nothing is given, and the parts that it is taken in."""
+    given = choices.config.micro_batch_size or 1
+    size = max(given, size - size % given)
+    size = choices.settle("batch_size", size, f"{sequences} rows give {math.ceil(sequences / size)} steps per epoch")
+    part = max(part for part in range(1, min(room, size) + 1) if size % part == 0)
+    choices.settle("micro_batch_size", part, f"a forward pass takes up to {room} x {choices.config.max_length} tokens")
+    if size > sequences:
+        choices.warn(f"batch_size {size} is more than the {sequences} rows of an epoch; every step is a whole epoch")
+
+
+def _auto_batch(rows: int, sequences: int, epochs: float) -> int:
+    """Return the largest power of two that leaves enough steps, within the bounds that the table of this file sets."""
+    wanted = int(sequences * epochs / _TARGET_STEPS)
+    largest = _LARGEST_BATCH * sequences // rows
+    size = min(max(min(wanted, largest), _SMALLEST_BATCH), sequences)
+    return 1 << (size.bit_length() - 1)
+
+
+def _room(hardware: Hardware, max_length: int, packing: bool) -> int:
+    """Return how many rows of full length a forward pass may have.
+
+    A CPU gains nothing from more rows at once, but padded rows are mostly shorter than max_length.
+    """
+    if hardware.device != "cuda":
+        return 1 if packing else _PADDED_ON_CPU
+    tokens = _below(hardware.memory_bytes / 2**30, _TOKENS_BELOW_GIB)
+    return max(1, int(tokens) // max_length)
+
+
+def _precisions(hardware: Hardware) -> dict[str, bool]:
+    """Return which precisions the device has, the fastest first."""
+    return {"bf16": hardware.bf16, "fp16": hardware.fp16 and hardware.device != "cpu", "fp32": True}
+
+
+def _below(value: float, table: tuple[tuple[float, float], ...]) -> float:
+    """Return the entry of the first line whose bound is above a value."""
+    return next(entry for bound, entry in table if value < bound)

@@ -1,0 +1,58 @@
+"""The presets: named configs with their source, and every difference from it in a sentence.
+
+A preset is data, one YAML file each. This module reads them; which settings they may hold is decided in `config`.
+"""
+
+from dataclasses import dataclass
+
+from alpaca_lora._presets import preset_document, preset_names
+from alpaca_lora.config import FinetuneConfig, config_from_dict
+
+__all__ = ["Preset", "available_presets", "preset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named config, and where its numbers come from."""
+
+    name: str
+    """What `finetune(config=...)` and `--config` take."""
+
+    description: str
+    """One sentence: for which model, data and machine it is."""
+
+    source: str
+    """Permalink to the code or text that the numbers follow."""
+
+    deviations: tuple[str, ...]
+    """One sentence for everything that is done differently there."""
+
+    config: FinetuneConfig
+    """The settings; None still means that the data or the hardware decides."""
+
+
+def available_presets() -> tuple[str, ...]:
+    """Return the names of all presets, sorted."""
+    return preset_names()
+
+
+def preset(name: str) -> Preset:
+    """Return a preset.
+
+    Args:
+        name: one of `available_presets()`.
+
+    Returns:
+        Its config, source and deviations.
+
+    Raises:
+        ConfigError: no preset has this name.
+    """
+    values = preset_document(name).values
+    return Preset(
+        name=name,
+        description=values["description"],
+        source=values["source"],
+        deviations=tuple(values["deviations"]),
+        config=config_from_dict(values["config"]),
+    )

@@ -1,0 +1,272 @@
+"""A run as one HTML page that needs nothing beside it: report.html.
+
+The frame and the looks are files in `templates`; this module fills in what the run says. All text that comes from a
+model, a dataset or a user is escaped by `_text`, the only way in; the page's policy forbids scripts and requests too.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from statistics import median
+from string import Template
+from typing import Any
+
+from alpaca_lora.reporting.cautions import list_cautions
+from alpaca_lora.reporting.curve import read_loss_curve, read_series
+from alpaca_lora.reporting.summary import AnswerPair, DataSummary, ListedRow, Metrics, RunSummary
+from alpaca_lora.reporting.svg import Series, draw_chart
+from alpaca_lora.reporting.wording import (
+    change,
+    clipped,
+    count,
+    duration,
+    loss_value,
+    memory,
+    percent,
+    perplexity,
+    public_name,
+    quantile,
+    visible,
+)
+
+__all__ = ["render_report"]
+
+_LISTED_ROWS = 50
+_SHOWN_ANSWERS = 16
+_SHOWN_CHARACTERS = 1000
+
+
+def render_report(summary: RunSummary, metrics: Metrics) -> str:
+    """Render a run as one self-contained HTML page.
+
+    Args:
+        summary: the run.
+        metrics: lines of metrics.jsonl; with none, the page has no curves.
+    """
+    templates = files("alpaca_lora.reporting") / "templates"
+    style = (templates / "report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    model, data = _text(public_name(summary.base_model)), _text(public_name(summary.data.name))
+    return Template((templates / "report.html").read_text(encoding="utf-8")).substitute(
+        style=style,
+        style_hash=f"sha256-{digest}",
+        title=f"{model} on {data}: fine-tuning report",
+        heading=f"{model} <i>on</i> {data}",
+        status=summary.status,
+        facts=_text(" · ".join(_facts(summary))),
+        tiles="\n".join(_tiles(summary, metrics)),
+        cautions=_list(list_cautions(summary, metrics), "cautions"),
+        curves=_curves(summary, metrics),
+        answers=_answers(summary),
+        data=_data(summary.data),
+        left_out=_rows("Rows left out", summary.data.dropped) + _rows("Rows shortened", summary.data.shortened),
+        decisions=_section("Decisions, and why", _list(summary.decisions, "reasons card")),
+        configuration=_pairs({name: _setting(value) for name, value in summary.config.items()}),
+        template=_prompts(summary),
+        versions=_pairs({"hardware": summary.hardware, **summary.versions}),
+        command=_section(
+            "The same again", f'<pre class="command">{_text(summary.command)}</pre>' * bool(summary.command)
+        ),
+    )
+
+
+def _text(text: str) -> str:
+    return escape(visible(text))
+
+
+def _section(title: str, body: str, remark: str = "") -> str:
+    small = f" <small>{remark}</small>" if remark else ""
+    return f"<section>\n<h2>{title}{small}</h2>\n{body}\n</section>" if body else ""
+
+
+def _list(items: Iterable[str], style: str) -> str:
+    lines = "".join(f"<li>{_text(item)}</li>" for item in items)
+    return f'<ul class="{style}">{lines}</ul>' if lines else ""
+
+
+def _pairs(values: Mapping[str, str]) -> str:
+    rows = "".join(
+        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in values.items() if value
+    )
+    return f'<dl class="pairs card">{rows}</dl>'
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _facts(summary: RunSummary) -> list[str]:
+    return [
+        f"{count(summary.steps)} of {count(summary.total_steps)} steps",
+        f"{count(summary.adapter_parameters)} adapter parameters",
+        *([summary.hardware] if summary.hardware else []),
+    ]
+
+
+def _tiles(summary: RunSummary, metrics: Metrics) -> list[str]:
+    data = summary.data
+    speeds = [point.value for point in read_series(metrics, "tokens_per_second")]
+    speed = median(speeds) if speeds else summary.tokens_trained / summary.seconds if summary.seconds > 0 else 0
+    peak = max((point.value for point in read_series(metrics, "memory_bytes")), default=0)
+    return [
+        _loss_tile(summary),
+        _stop_tile(summary),
+        _tile(
+            "Rows trained on",
+            count(data.trained_rows),
+            f"{count(data.heldout_rows)} held out, {count(len(data.dropped))} dropped",
+            f"{count(summary.tokens_trained)} tokens in all",
+        ),
+        _tile(
+            "Training time",
+            duration(summary.seconds),
+            f"{count(speed)} tokens/s",
+            *([f"{memory(peak)} memory at most"] if peak else []),
+        ),
+    ]
+
+
+def _tile(title: str, number: str, *details: str) -> str:
+    lines = "".join(f'<p class="detail">{detail}</p>' for detail in details)
+    return f'<div class="tile"><h2>{title}</h2><p class="number">{number}</p>{lines}</div>'
+
+
+def _from_to(before: str, after: str) -> str:
+    return f'<span class="from">{before} →</span> {after}'
+
+
+def _loss_tile(summary: RunSummary) -> str:
+    before, after, ratio = summary.heldout_loss_before, summary.heldout_loss_after, summary.heldout_change
+    if before is None and after is None:
+        return _tile("Held-out loss", "–", "no rows were held out")
+    verdict = "" if ratio is None else f' <small class="{"worse" if ratio > 0 else "better"}">{change(ratio)}</small>'
+    return _tile(
+        "Held-out loss",
+        _from_to(loss_value(before), loss_value(after)) + verdict,
+        f"perplexity {perplexity(before)} → {perplexity(after)}",
+        f"{count(summary.heldout_tokens)} tokens in {count(summary.data.heldout_rows)} rows",
+    )
+
+
+def _stop_tile(summary: RunSummary) -> str:
+    before, after, total = summary.stop_rate_before, summary.stop_rate_after, summary.stop_rate_records
+    if before is None and after is None:
+        return _tile("Stop rate", "–", "no records were answered")
+    interval = summary.stop_rate_interval
+    return _tile(
+        "Stop rate",
+        _from_to(percent(before), percent(after)),
+        f"of {count(total)} answers end by themselves",
+        *([f"95 % interval: {percent(interval[0])} to {percent(interval[1])}"] if interval else []),
+    )
+
+
+def _curves(summary: RunSummary, metrics: Metrics) -> str:
+    curve = read_loss_curve(metrics, summary)
+    if not curve.training and not curve.heldout:
+        return ""
+    lines = (
+        Series(curve.training, "raw"),
+        Series(curve.smoothed, "smoothed"),
+        Series(curve.heldout, "heldout", label=loss_value),
+    )
+    title = f"Loss over {count(summary.steps)} optimizer steps"
+    drawn = "".join(
+        f'<div class="{style}">' + draw_chart(lines, title=title, size=size, y_label="loss (nats per token)") + "</div>"
+        for style, size in (("wide", (1040, 360)), ("narrow", (420, 320)))
+    )
+    legend = (
+        '<div class="legend"><span class="raw">training, each logged step</span><span>training, smoothed</span>'
+        '<span class="heldout">held-out rows</span></div>'
+    )
+    return _section("Loss", f'<figure class="card">{legend}{drawn}</figure>{_small_curves(metrics)}')
+
+
+def _small_curves(metrics: Metrics) -> str:
+    quantities = (
+        ("learning_rate", "Learning rate", lambda value: f"{value:.1e}" if value else "0"),
+        ("tokens_per_second", "Tokens per second", count),
+        ("memory_bytes", "Memory", lambda value: memory(value) if value else "0"),
+    )
+    cards = []
+    for key, title, y_format in quantities:
+        series = Series(read_series(metrics, key), "measured")
+        drawn = draw_chart([series], title=title, size=(340, 170), y_format=y_format, from_zero=True)
+        if drawn:
+            cards.append(f'<figure class="card"><h3>{title}</h3>{drawn}</figure>')
+    return f'<div class="small">{"".join(cards)}</div>' if cards else ""
+
+
+def _answers(summary: RunSummary) -> str:
+    shown = summary.samples[:_SHOWN_ANSWERS]
+    total = max(len(summary.samples), summary.stop_rate_records)
+    remark = f"the first {len(shown)} of {count(total)} held-out records" if total > len(shown) else "held-out records"
+    return _section("Answers before and after", "\n".join(map(_answer, shown)), remark)
+
+
+def _answer(sample: AnswerPair) -> str:
+    given = f'<p class="given" dir="auto">{_shown(sample.input)}</p>' if sample.input else ""
+    return (
+        f'<article class="card"><p class="ask" dir="auto">{_shown(sample.instruction)}</p>{given}<div class="answers">'
+        + _said("before", "Before", sample.before, sample.before_stopped)
+        + _said("after", "After", sample.after, sample.after_stopped)
+        + _said("reference", "Reference", sample.reference, None)
+        + "</div></article>"
+    )
+
+
+def _said(style: str, title: str, text: str, stopped: bool | None) -> str:
+    ending = {True: "<span>ended by itself</span>", False: '<span class="cut">cut off at the limit</span>', None: ""}[
+        stopped
+    ]
+    body = _shown(text) if text.strip() else '<span class="quiet">(nothing)</span>'
+    return f'<div class="answer {style}"><h3>{title} {ending}</h3><pre dir="auto">{body}</pre></div>'
+
+
+def _shown(text: str) -> str:
+    return _text(clipped(text, _SHOWN_CHARACTERS))
+
+
+def _data(data: DataSummary) -> str:
+    facts = {
+        "data": public_name(data.name),
+        "rows trained on": count(data.trained_rows),
+        "rows held out": count(data.heldout_rows),
+        **{f"dropped: {reason}": count(number) for reason, number in data.dropped_by_reason.items()},
+    }
+    lengths = {quantile(share): count(tokens) for share, tokens in sorted(data.length_quantiles.items())}
+    source = f'<p class="note">SHA-256 of the source: <code>{_text(data.sha256)}</code></p>'
+    notes = "".join(f'<p class="note">{_text(note)}</p>' for note in data.notes)
+    return _pairs(facts) + source + notes + (f"<h3>Tokens in a row</h3>{_pairs(lengths)}" if lengths else "")
+
+
+def _rows(title: str, rows: Sequence[ListedRow]) -> str:
+    lines = "".join(
+        f'<tr><td class="mono">{_text(row.origin)}</td><td>{_text(row.reason)}</td>'
+        f'<td class="right">{"–" if row.tokens is None else count(row.tokens)}</td></tr>'
+        for row in rows[:_LISTED_ROWS]
+    )
+    if not lines:
+        return ""
+    head = '<thead><tr><th>Row</th><th>Why</th><th class="right">Tokens</th></tr></thead>'
+    rest = len(rows) - _LISTED_ROWS
+    more = f'<p class="note">… and {count(rest)} more.</p>' if rest > 0 else ""
+    return _section(
+        title, f'<div class="card"><table>{head}<tbody>{lines}</tbody></table>{more}</div>', count(len(rows))
+    )
+
+
+def _prompts(summary: RunSummary) -> str:
+    patterns = {"With an input": summary.prompt_input, "Without an input": summary.prompt_no_input}
+    cards = "".join(
+        f'<div class="card"><h3>{title}</h3><pre class="mono">{_text(pattern)}</pre></div>'
+        for title, pattern in patterns.items()
+        if pattern
+    )
+    remark = f"template <code>{_text(public_name(summary.template))}</code>"
+    return _section("How the model is asked", f'<div class="columns">{cards}</div>' if cards else "", remark)

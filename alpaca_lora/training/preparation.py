@@ -1,0 +1,161 @@
+"""Everything about a run that can be decided, checked and counted before the base model's weights are loaded."""
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from alpaca_lora import __version__
+from alpaca_lora._runs import check_output_dir, environment
+from alpaca_lora.config import FinetuneConfig, load_config
+from alpaca_lora.errors import ConfigError, RecordError
+from alpaca_lora.models import detect_hardware, fingerprint, load_tokenizer, locate_base_model
+from alpaca_lora.planning import Hardware, decide, decide_intervals, validation_count
+from alpaca_lora.prompts import Prompter
+from alpaca_lora.records import LoadedRecords, Record, read_dataset
+from alpaca_lora.training.dataset import DataReport, build_dataset, encode_split, report_on, split_records
+from alpaca_lora.training.encoding import EncodedRow
+from alpaca_lora.training.trainer import Plan
+
+Data = str | Path | Iterable[Any]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A run that is ready to start."""
+
+    base_model: str
+    base_dir: Path
+    base_fingerprint: str
+    hardware: Hardware
+    tokenizer: PreTrainedTokenizerBase
+    prompter: Prompter
+    data: LoadedRecords
+    heldout_records: list[Record]
+    heldout: list[EncodedRow]
+    rows: Dataset
+    report: DataReport
+    config: FinetuneConfig
+    """The settings with everything decided."""
+
+    asked: FinetuneConfig
+    """The settings as given."""
+
+    reasons: tuple[str, ...]
+    """Why each open setting became what it is."""
+
+    plan: Plan
+
+    def contract(self) -> dict[str, Any]:
+        """Return what decides the result, as JSON values: the content of run.json."""
+        template = self.prompter.template
+        return {
+            "alpaca_lora": __version__,
+            "base_model": self.base_model,
+            "base_fingerprint": self.base_fingerprint,
+            "data": {"name": self.data.name, "sha256": self.data.sha256},
+            "template": {"name": template.name, "sha256": self.prompter.sha256},
+            "config": self.config.model_dump(mode="json"),
+            "total_steps": self.plan.total_steps,
+            "environment": environment() | {"device": f"{self.hardware.device}: {self.hardware.name}"},
+            "decisions": list(self.reasons),
+        }
+
+
+def prepare(
+    base_model: str | Path, data: Data, output_dir: str | Path, config: str | Path | FinetuneConfig | None
+) -> Preparation:
+    """Decide, check and count everything that needs no weights.
+
+    Args:
+        base_model: the embedded model's name, a directory, or a Hub id.
+        data: anything `read_dataset` takes.
+        output_dir: where the run shall be; only looked at.
+        config: a preset's name, a YAML file, a config, or None for what suits data and hardware.
+
+    Raises:
+        AlpacaLoraError: whatever is wrong with model, data, settings or directory.
+    """
+    asked = load_config(config)
+    _refuse_several_devices()
+    loaded = read_dataset(data, column_map=asked.column_map or None, allow_empty_output=asked.allow_empty_output)
+    count = validation_count(asked, len(loaded.records), len(loaded.heldout))
+    fixed = loaded.heldout if asked.validation_size is None else ()
+    split = split_records(loaded.records, fixed, count, asked.seed)
+    if not split.train:
+        raise RecordError(f"{loaded.name}: no record is left to train on after holding out {len(split.heldout)}")
+    prompter = Prompter(asked.template)
+    base_dir = locate_base_model(base_model)
+    path = Path(data) if isinstance(data, str | Path) else None
+    check_output_dir(Path(output_dir), base_dir=base_dir, data=path)
+    tokenizer = load_tokenizer(base_dir)
+    train, rejected = encode_split(split.train, prompter, tokenizer, asked)
+    heldout, unscored = encode_split(split.heldout, prompter, tokenizer, asked, scored=True) if count else ([], [])
+    hardware = detect_hardware()
+    mean_tokens = sum(len(row.input_ids) for row in train) / len(train)
+    decisions = decide(asked, rows=len(train), hardware=hardware, mean_tokens=mean_tokens)
+    rows = build_dataset(train, max_length=asked.max_length, packed=bool(decisions.config.packing))
+    total_steps = count_steps(len(rows), decisions.config)
+    intervals = decide_intervals(decisions.config, total_steps)
+    decided = intervals.config
+    report = report_on(
+        read=len(loaded.records) + len(loaded.heldout),
+        train=train,
+        heldout=heldout,
+        rejected=[*rejected, *unscored, *split.leaked],
+        rows=len(rows),
+    )
+    return Preparation(
+        base_model=_name_of(base_model, base_dir),
+        base_dir=base_dir,
+        base_fingerprint=fingerprint(base_dir),
+        hardware=hardware,
+        tokenizer=tokenizer,
+        prompter=prompter,
+        data=loaded,
+        heldout_records=split.heldout,
+        heldout=heldout,
+        rows=rows,
+        report=report,
+        config=decided,
+        asked=asked,
+        reasons=(*decisions.reasons, *intervals.reasons),
+        plan=Plan(
+            total_steps=total_steps,
+            warmup_steps=_warmup(decided, total_steps),
+            eval_steps=int(decided.eval_steps or 0) if heldout else 0,
+            save_steps=int(decided.save_steps or total_steps),
+        ),
+    )
+
+
+def count_steps(rows: int, config: FinetuneConfig) -> int:
+    """Return the optimizer steps of a run, as the Trainer counts them: a last, smaller batch of an epoch is one too."""
+    batch, micro, epochs = config.batch_size or 1, config.micro_batch_size or 1, config.epochs or 1
+    per_epoch = math.ceil(math.ceil(rows / micro) / (batch // micro))
+    steps = math.ceil(per_epoch * epochs)
+    return steps if config.max_steps is None else min(steps, config.max_steps)
+
+
+def _warmup(config: FinetuneConfig, total_steps: int) -> int:
+    wanted = config.warmup_steps if config.warmup_steps is not None else math.ceil(total_steps * config.warmup_fraction)
+    return min(wanted, total_steps - 1)
+
+
+def _name_of(base_model: str | Path, base_dir: Path) -> str:
+    return str(base_dir) if Path(base_model).expanduser().is_dir() else str(base_model)
+
+
+def _refuse_several_devices() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("several processes are not supported yet: start finetune without torchrun or accelerate launch")
+    if torch.cuda.device_count() > 1:
+        raise ConfigError(
+            f"{torch.cuda.device_count()} CUDA devices are visible and one is used: choose it with CUDA_VISIBLE_DEVICES=0"
+        )

@@ -1,0 +1,209 @@
+"""The whole of fine-tuning, as a story: prepare, look at the base, train, look again, save, prove."""
+
+import gc
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import set_seed
+
+from alpaca_lora import _files, _runs
+from alpaca_lora.adapters import Sidecar, adapter_tensors, attach_adapter, check_adapter, probe_losses, save_adapter
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.errors import MissingDependencyError
+from alpaca_lora.models import EMBEDDED, Response, check_vocabulary, load_base_model, stop_ids
+from alpaca_lora.reporting import RunSummary, draw_loss, render_card, render_report
+from alpaca_lora.training.answers import answer_records, heldout_loss
+from alpaca_lora.training.checkpoints import choose_checkpoint
+from alpaca_lora.training.preparation import Data, Preparation, prepare
+from alpaca_lora.training.progress import Progress
+from alpaca_lora.training.recording import Recorder
+from alpaca_lora.training.results import read_summary, summarise, write_summary
+from alpaca_lora.training.trainer import AlpacaTrainer
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a fine-tuning run left behind."""
+
+    output_dir: Path
+    """The run directory: report.html, metrics.jsonl, checkpoints."""
+
+    adapter_dir: Path
+    """The adapter, ready for `load` or PEFT."""
+
+    summary: RunSummary
+    """Everything that the report shows."""
+
+    resumed_from: Path | None = None
+    """The checkpoint that the run went on from; None if it started afresh."""
+
+    notes: tuple[str, ...] = ()
+    """What could not be done and did not matter enough to stop, one sentence each."""
+
+    @property
+    def status(self) -> str:
+        """Return `completed`."""
+        return self.summary.status
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Return the run's headline numbers; losses in nats per token."""
+        names = ("heldout_loss_before", "heldout_loss_after", "stop_rate_before", "stop_rate_after")
+        numbers = {name: getattr(self.summary, name) for name in names}
+        return {**numbers, "steps": self.summary.steps, "seconds": self.summary.seconds}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How a model does on the held-out set and the probes."""
+
+    loss: float | None
+    answers: list[Response]
+    probes: tuple[float, ...]
+
+
+def finetune(
+    base_model: str | Path = EMBEDDED,
+    data: Data = "alpaca-mini",
+    output_dir: str | Path = "runs/alpaca-mini",
+    *,
+    config: str | Path | FinetuneConfig | None = None,
+    progress: bool = True,
+) -> FinetuneResult:
+    """Fine-tune a base model on instruction records with LoRA, and prove that the saved adapter works.
+
+    The run directory is a contract: called again with the same arguments, a run that was interrupted goes on from its newest
+    checkpoint that verifies, and one that is complete returns at once.
+
+    Args:
+        base_model: `smollm2-135m`, a directory, or a Hub id (`org/name`, `org/name@revision`).
+        data: `alpaca-mini`, a JSON, JSONL, CSV or Parquet file, a Hub id, records, or a `datasets.Dataset`.
+        output_dir: the run directory; new, empty, or this very run's.
+        config: a preset's name, a YAML file, a `FinetuneConfig`, or None for what suits data and hardware.
+        progress: show a live display on stderr.
+
+    Returns:
+        Where the adapter is and how it did, before and after.
+
+    Raises:
+        ConfigError, RecordError, TemplateError, EncodingError, ModelError: bad input, before anything is written.
+        RunError: the directory holds another run, is in use, or has no checkpoint that verifies.
+        NonFiniteLossError: training diverged; older checkpoints are unharmed.
+        AdapterError: the saved adapter failed its health gate; there is no COMPLETE then.
+    """
+    run_dir = Path(output_dir).expanduser().resolve()
+    with Progress(enabled=progress) as display:
+        display.stage("preparing the data")
+        run = prepare(base_model, data, run_dir, config)
+        with _files.lock(run_dir):
+            _files.sweep_staging(run_dir)
+            if _runs.enter_run(run_dir, run.contract(), resume=run.config.resume):
+                return FinetuneResult(run_dir, run_dir / "adapter", read_summary(run_dir))
+            choice = choose_checkpoint(run_dir, run.config.resume)
+            display.stage(f"loading {run.base_model}")
+            base = load_base_model(
+                run.base_dir, precision=run.config.precision or "fp32", quantization=run.config.quantization
+            )
+            check_vocabulary(run.tokenizer, base)
+            display.stage("asking the base model")
+            before = _look(base, run)
+            set_seed(run.config.seed)
+            model = attach_adapter(base, run.config.lora, base_dir=str(run.base_dir))
+            initial = adapter_tensors(model) if run.config.lora.init == "pissa" else None
+            steps = _train(model, run, run_dir, before, choice.checkpoint, display)
+            display.stage("asking the tuned model")
+            after = _look(model, run)
+            display.stage("saving and checking the adapter")
+            sidecar = _sidecar(run, base, before, after, steps)
+            save_adapter(model, run.tokenizer, run_dir / "adapter", sidecar=sidecar, initial=initial)
+            parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+            del base, model, initial
+            _free_memory()
+            check_adapter(run_dir / "adapter", run.base_dir)
+            metrics = _runs.read_metrics(run_dir)
+            summary = summarise(
+                run,
+                run_dir,
+                steps=steps,
+                last=next((line for line in reversed(metrics) if "tokens" in line), {}),
+                parameters=parameters,
+                losses=(before.loss, after.loss),
+                answers=(before.answers, after.answers),
+            )
+            notes = (*choice.skipped, *_write_report(run_dir, summary, metrics))
+            write_summary(run_dir, summary)
+    return FinetuneResult(run_dir, run_dir / "adapter", summary, choice.checkpoint, notes)
+
+
+def _look(model: Any, run: Preparation) -> _Look:
+    config = run.config
+    records = run.heldout_records[: config.probe_size]
+    answers = answer_records(model, run.tokenizer, run.prompter, records, config.probe_max_new_tokens)
+    return _Look(heldout_loss(model, run.heldout), answers, probe_losses(model, run.tokenizer, run.prompter))
+
+
+def _train(
+    model: Any, run: Preparation, run_dir: Path, before: _Look, checkpoint: Path | None, display: Progress
+) -> int:
+    """Train to the last step, from a checkpoint if there is one, and return how many steps are done."""
+    step = json.loads((checkpoint / "trainer_state.json").read_text())["global_step"] if checkpoint else 0
+    last = _runs.rewind_metrics(run_dir, step if checkpoint else -1)
+    with _files.open_journal(run_dir / _runs.METRICS) as stream:
+        if checkpoint is None and before.loss is not None:
+            _files.append_line(stream, {"step": 0, "heldout_loss": before.loss})
+        recorder = Recorder(
+            stream,
+            display,
+            eval_steps=run.plan.eval_steps,
+            tokens=last.get("tokens", 0),
+            seconds=last.get("seconds", 0.0),
+        )
+        trainer = AlpacaTrainer(
+            model, run.tokenizer, run.rows, run.heldout, config=run.config, plan=run.plan, run_dir=run_dir, callback=recorder
+        )
+        recorder.tokens = trainer.real_tokens
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if run.config.keep_best:
+            trainer.load_best()
+    display.finish()
+    return int(trainer.state.global_step)
+
+
+def _sidecar(run: Preparation, base: Any, before: _Look, after: _Look, steps: int) -> Sidecar:
+    return Sidecar(
+        base_model=run.base_model,
+        base_fingerprint=run.base_fingerprint,
+        template=run.prompter.template.to_dict(),
+        template_sha256=run.prompter.sha256,
+        data_sha256=run.data.sha256,
+        precision=str(run.config.precision),
+        quantization=run.config.quantization.model_dump(mode="json"),
+        max_length=run.config.max_length,
+        stop_ids=stop_ids(run.tokenizer, base),
+        base_losses=before.probes,
+        losses=after.probes,
+        trained={"steps": steps, "heldout_loss_before": before.loss, "heldout_loss_after": after.loss}
+        | _runs.environment(),
+    )
+
+
+def _write_report(run_dir: Path, summary: RunSummary, metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Write what a person looks at, and return a sentence for what could not be drawn."""
+    _files.write_text(run_dir / "report.html", render_report(summary, metrics))
+    try:
+        draw_loss(metrics, run_dir / "loss.png")
+    except MissingDependencyError as error:
+        _files.write_text(run_dir / "README.md", render_card(summary))
+        return [f"no loss.png: {error}"]
+    _files.write_text(run_dir / "README.md", render_card(summary, picture="loss.png"))
+    return []
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

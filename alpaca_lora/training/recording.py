@@ -1,0 +1,88 @@
+"""Write down what happens while training runs: metrics.jsonl, the progress display, and when to evaluate."""
+
+import resource
+import sys
+import time
+from typing import IO, Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from alpaca_lora import _files
+from alpaca_lora.errors import NonFiniteLossError
+from alpaca_lora.training.progress import Progress
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """One line of metrics.jsonl per logged step and per evaluation.
+
+    Args:
+        stream: metrics.jsonl, opened for appending.
+        progress: the display.
+        eval_steps: optimizer steps between evaluations; 0 for none.
+        tokens: tokens trained before this process started, when resuming.
+        seconds: seconds trained before this process started, when resuming.
+    """
+
+    def __init__(self, stream: IO[str], progress: Progress, *, eval_steps: int, tokens: int, seconds: float) -> None:
+        self.stream, self.progress, self.eval_steps = stream, progress, eval_steps
+        self.tokens_before, self.seconds_before = tokens, seconds
+        self.tokens = torch.zeros((), dtype=torch.long)
+        self.started = time.monotonic()
+        self.last = (0, self.started)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock and the display."""
+        self.started = time.monotonic()
+        self.last = (0, self.started)
+        self.progress.start(state.max_steps, done=state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ask for an evaluation every `eval_steps` steps and at the last one."""
+        due = state.global_step % self.eval_steps == 0 or state.global_step >= state.max_steps if self.eval_steps else False
+        control.should_evaluate = due
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
+    ) -> None:
+        """Write one line and move the display.
+
+        Raises:
+            NonFiniteLossError: the gradient is not finite; the loss itself is checked at every micro-batch.
+        """
+        if "eval_loss" in logs:
+            _files.append_line(self.stream, {"step": state.global_step, "heldout_loss": logs["eval_loss"]})
+            self.progress.evaluation(state.global_step, logs["eval_loss"])
+        elif "loss" in logs:
+            grad_norm = float(logs.get("grad_norm", 0.0))
+            if grad_norm != grad_norm or grad_norm == float("inf"):
+                raise NonFiniteLossError(f"the gradient is {grad_norm} at step {state.global_step}; lower the learning rate")
+            self._write_step(state.global_step, float(logs["loss"]), float(logs["learning_rate"]), grad_norm)
+
+    def _write_step(self, step: int, loss: float, learning_rate: float, grad_norm: float) -> None:
+        now, tokens = time.monotonic(), int(self.tokens.item())
+        tokens_per_second = (tokens - self.last[0]) / max(now - self.last[1], 1e-9)
+        self.last = (tokens, now)
+        memory = memory_bytes()
+        line = {
+            "step": step,
+            "loss": loss,
+            "grad_norm": grad_norm,
+            "learning_rate": learning_rate,
+            "tokens": self.tokens_before + tokens,
+            "tokens_per_second": round(tokens_per_second, 1),
+            "memory_bytes": memory,
+            "seconds": round(self.seconds_before + now - self.started, 3),
+        }
+        _files.append_line(self.stream, line)
+        self.progress.step(
+            step, loss=loss, learning_rate=learning_rate, tokens_per_second=tokens_per_second, memory_bytes=memory
+        )
+
+
+def memory_bytes() -> int:
+    """Return the peak memory so far: of the CUDA device where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

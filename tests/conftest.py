@@ -1,0 +1,126 @@
+"""What every test may ask for: an offline process, a fresh interpreter, a tiny base model, the published data."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).parents[1]
+
+for variable in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test that connects to another machine, unless it is marked `network`."""
+    if request.node.get_closest_marker("network"):
+        return
+    for name in ("connect", "connect_ex"):
+        connect = getattr(socket.socket, name)
+
+        def guarded(self, address, connect=connect):
+            if isinstance(address, tuple) and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+                pytest.fail(f"a test tried to connect to {address[0]!r}")
+            return connect(self, address)
+
+        monkeypatch.setattr(socket.socket, name, guarded)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a new interpreter that imports this checkout: `run_python("-c", code, ...)`.
+
+    Options of `subprocess.run` may follow; `path` replaces the checkout on the import path.
+    """
+
+    def run(*arguments: str | Path, path: Path = REPOSITORY, **options) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(path)}
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers with random weights and a byte-level tokenizer, as a local model directory.
+
+    The tokenizer adds no token of its own; `<|endoftext|>` ends a text and `<|pad|>` pads it.
+    """
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=384,
+        special_tokens=["<|endoftext|>", "<|pad|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_TRAINING_TEXT.splitlines(keepends=True), trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|pad|>")
+
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        bos_token_id=None,
+        eos_token_id=fast.eos_token_id,
+        pad_token_id=fast.pad_token_id,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+    directory = tmp_path_factory.mktemp("tiny-base")
+    model.save_pretrained(directory)
+    fast.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The published data next to the checkout, for tests marked `reference`."""
+    directory = REPOSITORY.parent / "shared" / "data"
+    if not directory.is_dir():
+        pytest.skip("../shared/data, the published data, is not next to this checkout")
+    return directory
+
+
+_TRAINING_TEXT = """\
+Below is an instruction that describes a task, paired with an input that provides further context.
+Below is an instruction that describes a task. Write a response that appropriately completes the request.
+
+### Instruction:
+Name the capital of France, then give three tips for staying healthy.
+
+### Input:
+The quick brown fox jumps over the lazy dog, and the dog does not mind at all.
+
+### Response:
+The capital of France is Paris. Eat a balanced diet, sleep well and exercise every day.
+Add the numbers 12 and 30. The sum of 12 and 30 is 42. Two plus two equals four.
+Translate the sentence into Spanish: good morning. Buenos días. Write a short story about a friendly robot.
+"""

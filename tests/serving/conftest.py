@@ -1,0 +1,63 @@
+"""Adapters of the tiny base model, with random updates, so that they answer but say nothing sensible."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def make_adapter(tiny_base: Path) -> Callable[..., Path]:
+    """Write an adapter with a sidecar to a directory: `make_adapter(directory, template="alpaca")`."""
+
+    def make(directory: Path, template: str = "alpaca") -> Path:
+        import torch
+
+        from alpaca_lora.adapters import Sidecar, attach_adapter, save_adapter
+        from alpaca_lora.config import LoraSettings
+        from alpaca_lora.models import fingerprint, load_base_model, load_tokenizer, stop_ids
+        from alpaca_lora.prompts import Prompter
+
+        base = load_base_model(tiny_base, precision="fp32", device="cpu")
+        tokenizer = load_tokenizer(tiny_base)
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            model = attach_adapter(base, LoraSettings(rank=4, alpha=8), base_dir=str(tiny_base))
+            for name, parameter in model.named_parameters():
+                if ".lora_B." in name:
+                    torch.nn.init.normal_(parameter)
+        prompter = Prompter(template)
+        sidecar = Sidecar(
+            base_model=str(tiny_base),
+            base_fingerprint=fingerprint(tiny_base),
+            template=prompter.template.to_dict(),
+            template_sha256=prompter.sha256,
+            data_sha256="0" * 64,
+            precision="fp32",
+            quantization={"method": "none", "double_quantization": True},
+            max_length=128,
+            stop_ids=stop_ids(tokenizer, base),
+            base_losses=(1.0,) * 4,
+            losses=(1.0,) * 4,
+        )
+        save_adapter(model, tokenizer, directory, sidecar=sidecar)
+        return directory
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def adapter(make_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that was trained, as its sidecar says, with the template `alpaca`."""
+    return make_adapter(tmp_path_factory.mktemp("run") / "adapter")
+
+
+@pytest.fixture
+def foreign_adapter(adapter: Path, tmp_path: Path) -> Path:
+    """The same adapter as another tool would leave it: without sidecar and without tokenizer."""
+    directory = tmp_path / "foreign"
+    directory.mkdir()
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        shutil.copy(adapter / name, directory)
+    return directory

@@ -1,0 +1,171 @@
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from alpaca_lora.errors import AdapterError, ConfigError, TemplateError, WrongBaseError
+from alpaca_lora.records import Record
+from alpaca_lora.serving import Assistant, load
+
+RECORDS = [
+    Record("Name the capital of France."),
+    Record("Turn the sentence into a question.", "The train leaves at noon, and nobody knows when it will arrive."),
+    Record("Add the numbers.", "12 and 30"),
+    Record("Say hello."),
+    Record("Write a short story about a friendly robot that eats a balanced diet and sleeps well every day."),
+]
+
+
+@pytest.fixture(scope="module")
+def assistant(adapter: Path) -> Assistant:
+    return load(adapter, device="cpu")
+
+
+def test_a_batch_answers_as_one_by_one(assistant: Assistant):
+    alone = [assistant.respond(record.instruction, record.input, max_new_tokens=24) for record in RECORDS]
+
+    assert assistant.respond_batch(RECORDS, max_new_tokens=24) == alone
+    assert assistant.respond_batch(RECORDS, max_new_tokens=24, batch_size=2) == alone
+    assert len(set(alone)) > 1
+
+
+def test_the_pieces_of_a_stream_are_the_answer(assistant: Assistant):
+    for record in RECORDS:
+        pieces = list(assistant.stream(record.instruction, record.input, max_new_tokens=24))
+        assert "".join(pieces) == assistant.respond(record.instruction, record.input, max_new_tokens=24)
+
+
+def test_a_beam_search_streams_one_piece(assistant: Assistant):
+    pieces = list(assistant.stream("Say hello.", num_beams=2, max_new_tokens=8))
+
+    assert pieces == [assistant.respond("Say hello.", num_beams=2, max_new_tokens=8)]
+
+
+def test_a_closed_stream_stops_the_model(assistant: Assistant):
+    before = threading.active_count()
+    pieces = assistant.stream("Say hello.", max_new_tokens=512)
+    next(pieces)
+    pieces.close()
+
+    assert threading.active_count() == before
+
+
+def test_an_empty_batch_has_no_answers(assistant: Assistant):
+    assert assistant.respond_batch([]) == []
+
+
+def test_an_answer_says_whether_the_model_ended_it(assistant: Assistant):
+    (response,) = assistant.respond_full([Record("Say hello.")], max_new_tokens=3)
+
+    assert (response.tokens, response.stopped) == (3, False)
+
+
+def test_equal_seeds_draw_equal_answers(assistant: Assistant):
+    def draw(seed: int) -> str:
+        return assistant.respond("Say hello.", max_new_tokens=16, temperature=1.5, seed=seed)
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+
+
+def test_the_base_answers_without_the_adapter_and_the_adapter_comes_back(assistant: Assistant):
+    tuned = assistant.respond("Say hello.", max_new_tokens=16)
+    with assistant.without_adapter():
+        untuned = assistant.respond("Say hello.", max_new_tokens=16)
+
+    assert untuned != tuned
+    assert assistant.respond("Say hello.", max_new_tokens=16) == tuned
+
+
+def test_wrong_decoding_options_are_named_together(assistant: Assistant):
+    with pytest.raises(ConfigError) as caught:
+        assistant.respond("Say hello.", temprature=0.7, top_p="high")
+
+    assert str(caught.value).splitlines() == [
+        "top_p must be a number, got 'high'",
+        "unknown decoding option 'temprature'; allowed: max_new_tokens, num_beams, repetition_penalty, seed, "
+        "temperature, top_k, top_p",
+    ]
+
+
+def test_a_wrong_option_is_refused_before_the_stream_begins(assistant: Assistant):
+    with pytest.raises(ConfigError, match="top_p must be above 0 and at most 1, got 2"):
+        assistant.stream("Say hello.", top_p=2)
+
+
+def test_a_run_directory_serves_its_adapter(adapter: Path, assistant: Assistant):
+    served = load(adapter.parent, device="cpu")
+
+    assert served.respond("Say hello.", max_new_tokens=8) == assistant.respond("Say hello.", max_new_tokens=8)
+
+
+def test_an_unfinished_run_says_how_to_finish_it(tmp_path: Path):
+    (tmp_path / "run.json").write_text("{}")
+
+    with pytest.raises(AdapterError, match="has no adapter yet: finish it with the command that started it"):
+        load(tmp_path)
+
+
+def test_a_directory_without_an_adapter_is_refused(tmp_path: Path):
+    with pytest.raises(AdapterError, match="no adapter at .*missing.*: give a directory with adapter_config.json"):
+        load(tmp_path / "missing")
+
+
+def test_unknown_precision_and_quantization_are_named_together(adapter: Path):
+    with pytest.raises(ConfigError) as caught:
+        load(adapter, precision="bf32", quantization="int8")  # type: ignore[arg-type]
+
+    assert str(caught.value).splitlines() == [
+        "precision must be one of 'bf16', 'fp16', 'fp32', got 'bf32'",
+        "quantization must be one of 'none', 'nf4', got 'int8'",
+    ]
+
+
+def test_another_template_is_refused_with_both_names(adapter: Path):
+    with pytest.raises(TemplateError, match=r"was trained with template 'alpaca' .* not 'alpaca_legacy'"):
+        load(adapter, template="alpaca_legacy")
+
+
+def test_another_template_can_be_forced(adapter: Path):
+    forced = load(adapter, template="alpaca_legacy", force_template=True, device="cpu")
+
+    assert forced.prompter.template.name == "alpaca_legacy"
+
+
+def test_the_same_template_under_another_name_is_no_other_template(adapter: Path, tmp_path: Path):
+    document = json.loads((adapter / "alpaca_lora.json").read_text())["template"]
+    del document["name"]
+    copy = tmp_path / "ours.json"
+    copy.write_text(json.dumps(document))
+
+    assert load(adapter, template=copy, device="cpu").prompter.template.name == "ours"
+
+
+def test_an_adapter_of_another_tool_needs_base_and_template(foreign_adapter: Path, tiny_base: Path, assistant: Assistant):
+    with pytest.raises(ConfigError, match="its prompt is not known: name the template"):
+        load(foreign_adapter, base_model=tiny_base)
+    with pytest.raises(AdapterError, match="its base is not known: name the base model"):
+        load(foreign_adapter, template="alpaca")
+
+    foreign = load(foreign_adapter, base_model=tiny_base, template="alpaca", precision="fp32", device="cpu")
+    assert foreign.respond("Say hello.", max_new_tokens=8) == assistant.respond("Say hello.", max_new_tokens=8)
+
+
+def test_another_base_of_the_same_shape_is_refused(adapter: Path, tiny_base: Path, tmp_path: Path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    other = shutil.copytree(tiny_base, tmp_path / "other")
+    tensors = load_file(other / "model.safetensors")
+    save_file({name: torch.zeros_like(tensor) for name, tensor in tensors.items()}, other / "model.safetensors")
+
+    with pytest.raises(WrongBaseError, match="but .*other.* holds other weights"):
+        load(adapter, base_model=other)
+
+
+def test_white_space_around_a_stream_is_held_back_and_inside_it_kept():
+    from alpaca_lora.serving.assistant import _stripped
+
+    assert list(_stripped(piece for piece in ["\n", " ", "Red\n", "\n", "", "green ", "\n"])) == ["Red", "\n\ngreen"]
