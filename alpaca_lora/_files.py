@@ -19,6 +19,7 @@ from typing import IO, Any
 from alpaca_lora.errors import RunError
 
 _STAGING_PREFIX = ".staging-"
+_RETIRED_PREFIX = ".retired-"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -70,7 +71,8 @@ def open_journal(path: Path) -> IO[str]:
 def new_directory(path: Path) -> Iterator[Path]:
     """Build a directory that appears at `path` complete or not at all.
 
-    An existing directory at `path` is replaced at the end, never changed in place.
+    An existing directory at `path` is replaced at the end, never changed in place. Replacing takes two renames; a crash
+    between them leaves the old directory under a hidden name, from which `sweep_staging` puts it back.
 
     Args:
         path: where the directory shall be.
@@ -86,21 +88,37 @@ def new_directory(path: Path) -> Iterator[Path]:
         for item in sorted(staged.rglob("*")):
             _sync(item)
         _sync_directory(staged)
-        if path.exists():
-            retired = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=path.parent))
-            path.replace(retired)
-            staged.replace(path)
-            shutil.rmtree(retired)
-        else:
-            staged.replace(path)
+        _swap(staged, path)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
     _sync_directory(path.parent)
 
 
+def _swap(staged: Path, path: Path) -> None:
+    """Put `staged` at `path`; what was there waits under a hidden name until the new one is in place."""
+    retired = path.with_name(f"{_RETIRED_PREFIX}{path.name}")
+    if path.exists():
+        path.replace(retired)
+    try:
+        staged.replace(path)
+    except BaseException:
+        retired.replace(path)
+        raise
+    shutil.rmtree(retired, ignore_errors=True)
+
+
 def sweep_staging(directory: Path) -> None:
-    """Remove what interrupted writers left in `directory`; call it only while holding the directory's lock."""
+    """Remove what interrupted writers left in `directory`, and put back what they were replacing.
+
+    Call it only while holding the directory's lock.
+    """
+    for retired in directory.glob(f"{_RETIRED_PREFIX}*"):
+        path = directory / retired.name.removeprefix(_RETIRED_PREFIX)
+        if path.exists():
+            shutil.rmtree(retired)
+        else:
+            retired.replace(path)
     for item in directory.glob(f"{_STAGING_PREFIX}*"):
         if item.is_dir():
             shutil.rmtree(item, ignore_errors=True)

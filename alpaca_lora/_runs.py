@@ -1,7 +1,7 @@
 """A run directory: what was asked for, what happened, and whether it finished.
 
-`run.json` is a contract. A second run may enter the directory only to finish the same work, so everything that decides the
-result is compared first; what merely decides how it is watched (logging, saving) may differ.
+`run.json` is a contract. A second run may enter the directory only to finish the same work, so everything that decides
+the result is compared first; what merely decides how it is watched (logging, saving) may differ.
 """
 
 import json
@@ -82,7 +82,7 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> boo
         RunError: the directory holds another run; the message lists each difference, old and new.
     """
     path = run_dir / CONTRACT
-    if not path.exists():
+    if not path.exists() or not _worth_keeping(run_dir):
         _files.write_json(path, contract)
         return False
     if resume == "never":
@@ -94,9 +94,15 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> boo
     differences = _differences(old, contract)
     if differences:
         raise RunError(
-            f"{str(run_dir)!r} holds another run: {'; '.join(differences)}. Give a new output_dir, or the old settings to go on"
+            f"{str(run_dir)!r} holds another run: {'; '.join(differences)}. "
+            "Give a new output_dir, or the old settings to go on"
         )
     return (run_dir / COMPLETE).exists()
+
+
+def _worth_keeping(run_dir: Path) -> bool:
+    """Tell whether a run left more than its intention; one that failed before its first checkpoint may be done anew."""
+    return any((run_dir / name).exists() for name in (COMPLETE, "adapter")) or any(run_dir.glob("checkpoint-*"))
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -1,6 +1,6 @@
 """Adapters: attach a fresh one, save it, check its health, load it again."""
 
-from alpaca_lora.adapters.attach import attach_adapter, loraplus_optimizer
+from alpaca_lora.adapters.attach import attach_adapter, loraplus_optimizer, target_names
 from alpaca_lora.adapters.health import check_adapter
 from alpaca_lora.adapters.inspection import inspect_adapter
 from alpaca_lora.adapters.loading import load_adapter, locate_base_of
@@ -21,4 +21,5 @@ __all__ = [
     "probe_losses",
     "read_sidecar",
     "save_adapter",
+    "target_names",
 ]

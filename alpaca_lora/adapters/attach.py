@@ -4,20 +4,22 @@ PEFT does the work; this file decides what the settings mean in its terms, refus
 adapters in float32 whatever the base is held in, because small updates vanish in 16 bits.
 """
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, replace_lora_weights_loftq
 from peft.optimizers import create_loraplus_optimizer
-from transformers import PreTrainedModel
 
 from alpaca_lora.config import LoraSettings
 from alpaca_lora.errors import ConfigError
 
-_PISSA = "pissa_niter_16"
+_PISSA: Any = "pissa_niter_16"
 
 
-def attach_adapter(model: PreTrainedModel, settings: LoraSettings, *, base_dir: str) -> PeftModel:
+def attach_adapter(model: Any, settings: LoraSettings, *, base_dir: str) -> PeftModel:
     """Return the model with a new trainable adapter; its start is drawn from torch's generator.
 
     Args:
@@ -34,7 +36,7 @@ def attach_adapter(model: PreTrainedModel, settings: LoraSettings, *, base_dir: 
     targets = target_names(model, settings)
     config = LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # PEFT computes with floats too
         lora_dropout=settings.dropout,
         target_modules=targets,
         use_rslora=settings.rslora,
@@ -43,7 +45,8 @@ def attach_adapter(model: PreTrainedModel, settings: LoraSettings, *, base_dir: 
         task_type="CAUSAL_LM",
         base_model_name_or_path=model.config._name_or_path,
     )
-    adapted = get_peft_model(model, config)
+    with quiet_peft():
+        adapted = get_peft_model(model, config)
     if settings.init == "loftq":
         replace_lora_weights_loftq(adapted, model_path=f"{base_dir}/model.safetensors")
     for parameter in adapted.parameters():
@@ -52,7 +55,15 @@ def attach_adapter(model: PreTrainedModel, settings: LoraSettings, *, base_dir: 
     return adapted
 
 
-def target_names(model: PreTrainedModel, settings: LoraSettings) -> list[str]:
+@contextlib.contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Silence PEFT 0.21's use of a name that transformers 5.23 deprecates; delete when PEFT has followed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
+
+
+def target_names(model: Any, settings: LoraSettings) -> list[str]:
     """Return the names of the linear layers to adapt, sorted.
 
     Raises:
@@ -75,7 +86,9 @@ def target_names(model: PreTrainedModel, settings: LoraSettings) -> list[str]:
     return sorted(settings.target_modules)
 
 
-def loraplus_optimizer(model: PeftModel, kind: type[torch.optim.Optimizer], options: dict[str, Any], ratio: float) -> Any:
+def loraplus_optimizer(
+    model: PeftModel, kind: type[torch.optim.Optimizer], options: dict[str, Any], ratio: float
+) -> Any:
     """Return an optimizer that moves the B matrices `ratio` times as fast as the A matrices (LoRA+)."""
     options = dict(options)
     return create_loraplus_optimizer(model, kind, lr=options.pop("lr"), loraplus_lr_ratio=ratio, **options)

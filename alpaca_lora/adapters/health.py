@@ -1,7 +1,8 @@
 """The health gate: a saved adapter must work for somebody who has nothing but its files.
 
-A new process opens base and adapter from disk and repeats the probe losses of training. Nothing of the training process can
-help it, so an empty file, a lost key or a wrong dtype shows here, minutes after training and not weeks later.
+A new process opens base and adapter from disk and repeats the probe losses of training. Nothing of the training
+process can help it, so an empty file, a lost key or a wrong dtype shows here, minutes after training and not weeks
+later.
 """
 
 import json

@@ -15,6 +15,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from alpaca_lora.adapters.attach import quiet_peft
 from alpaca_lora.adapters.saving import CONFIG, WEIGHTS
 from alpaca_lora.adapters.sidecar import read_sidecar
 from alpaca_lora.errors import (
@@ -60,7 +61,9 @@ def inspect_adapter(directory: Path, base_dir: Path) -> LoraConfig:
         )
     bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if bad:
-        raise NonFiniteAdapterError(f"{len(bad)} tensors hold NaN or infinity, first {bad[0]!r}: train again from before")
+        raise NonFiniteAdapterError(
+            f"{len(bad)} tensors hold NaN or infinity, first {bad[0]!r}: train again from before"
+        )
     _compare_keys(tensors, _expected_shapes(config, base_dir), base_dir)
     zero = [name for name, tensor in tensors.items() if ".lora_B." in name and not tensor.any()]
     if zero:
@@ -85,7 +88,9 @@ def read_config(directory: Path) -> LoraConfig:
     """
     path = directory / CONFIG
     if not path.is_file():
-        hint = "; adapter_model.bin of 2023 must be converted first" if (directory / "adapter_model.bin").exists() else ""
+        hint = (
+            "; adapter_model.bin of 2023 must be converted first" if (directory / "adapter_model.bin").exists() else ""
+        )
         raise AdapterError(f"{str(directory)!r} is no adapter directory: {CONFIG} is missing{hint}")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -95,7 +100,8 @@ def read_config(directory: Path) -> LoraConfig:
     if faults:
         raise AdapterError(f"{str(path)!r}: {'; '.join(faults)}")
     try:
-        return LoraConfig(**{key: document[key] for key in document if key in LoraConfig.__dataclass_fields__})
+        known = LoraConfig.__dataclass_fields__.keys() - {"base_model_name_or_path"}
+        return LoraConfig(**{key: value for key, value in document.items() if key in known})
     except (TypeError, ValueError) as error:
         raise AdapterError(f"{str(path)!r} is no LoRA configuration: {error}") from error
 
@@ -135,7 +141,8 @@ def _expected_shapes(config: LoraConfig, base_dir: Path) -> dict[str, torch.Size
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base_dir, local_files_only=True))
         try:
-            adapted = get_peft_model(model, config, low_cpu_mem_usage=True)
+            with quiet_peft():
+                adapted = get_peft_model(model, config, low_cpu_mem_usage=True)
         except ValueError as error:
             raise UnknownKeysError(f"the adapter fits no module of {str(base_dir)!r}: {error}") from error
     return {name: tensor.shape for name, tensor in get_peft_model_state_dict(adapted).items()}

@@ -1,10 +1,11 @@
 """Put a saved adapter on its base model, or refuse."""
 
 from pathlib import Path
+from typing import Any
 
 from peft import PeftModel
-from transformers import PreTrainedModel
 
+from alpaca_lora.adapters.attach import quiet_peft
 from alpaca_lora.adapters.inspection import inspect_adapter
 from alpaca_lora.adapters.saving import WEIGHTS
 from alpaca_lora.adapters.sidecar import read_sidecar
@@ -17,8 +18,8 @@ def locate_base_of(directory: Path, base_model: str | None) -> Path:
 
     Args:
         directory: adapter directory.
-        base_model: what the user named; None takes the name in the sidecar. The name in PEFT's own file is not followed,
-            since whoever wrote the file would decide what is downloaded.
+        base_model: what the user named; None takes the name in the sidecar. The name in PEFT's own file is not
+            followed, since whoever wrote the file would decide what is downloaded.
 
     Raises:
         AdapterError: there is no directory, or no sidecar and no name.
@@ -33,7 +34,7 @@ def locate_base_of(directory: Path, base_model: str | None) -> Path:
     return locate_base_model(base_model or sidecar.base_model)  # type: ignore[union-attr]
 
 
-def load_adapter(model: PreTrainedModel, directory: Path, base_dir: Path) -> PeftModel:
+def load_adapter(model: Any, directory: Path, base_dir: Path) -> PeftModel:
     """Return base and adapter together, for answering.
 
     Args:
@@ -46,4 +47,5 @@ def load_adapter(model: PreTrainedModel, directory: Path, base_dir: Path) -> Pef
     """
     config = inspect_adapter(directory, base_dir)
     config.inference_mode = True
-    return PeftModel.from_pretrained(model, str(directory), config=config, local_files_only=True).eval()
+    with quiet_peft():
+        return PeftModel.from_pretrained(model, str(directory), config=config, local_files_only=True).eval()

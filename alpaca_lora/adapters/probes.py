@@ -1,6 +1,8 @@
 """Four fixed records whose losses tell whether an adapter still computes what it did when it was trained."""
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora.models import IGNORED, encode_prompt, encode_text, row_losses
 from alpaca_lora.prompts import Prompter
@@ -15,9 +17,7 @@ PROBES = (
 """Chosen to be short, plain and unlike each other; never trained on."""
 
 
-def probe_losses(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompter: Prompter
-) -> tuple[float, ...]:
+def probe_losses(model: Any, tokenizer: PreTrainedTokenizerBase, prompter: Prompter) -> tuple[float, ...]:
     """Return the mean loss per answer token, end-of-text included, on each probe record."""
     rows = []
     for record in PROBES:

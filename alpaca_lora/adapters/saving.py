@@ -1,8 +1,10 @@
 """Write an adapter directory: PEFT's two files, the tokenizer with its chat template, and the sidecar."""
 
 import copy
+import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
@@ -11,8 +13,10 @@ from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora import _files
 from alpaca_lora.adapters.sidecar import Sidecar
-from alpaca_lora.models import prefix_ids
+from alpaca_lora.models import encode_prompt, prefix_ids
 from alpaca_lora.prompts import Prompter
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -42,7 +46,7 @@ def save_adapter(
             adapter is then written as the difference of both, of twice the rank, which fits the unchanged base.
     """
     tensors = adapter_tensors(model)
-    config = copy.deepcopy(model.peft_config["default"])
+    config: Any = copy.deepcopy(model.peft_config["default"])
     if initial is not None:
         tensors = _difference(tensors, initial)
         config.r *= 2
@@ -53,7 +57,7 @@ def save_adapter(
     config.target_modules = sorted(config.target_modules)
     prompter = Prompter(sidecar.prompt_template())
     saved = copy.deepcopy(tokenizer)
-    saved.chat_template = prompter.chat_template(bos=bool(prefix_ids(tokenizer)))
+    saved.chat_template = _chat_template(tokenizer, prompter)
     with _files.new_directory(directory) as staged:
         save_file(tensors, staged / WEIGHTS, metadata={"format": "pt"})
         config.save_pretrained(str(staged))
@@ -61,9 +65,22 @@ def save_adapter(
         sidecar.write(staged)
 
 
-def _difference(
-    tensors: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def _chat_template(tokenizer: PreTrainedTokenizerBase, prompter: Prompter) -> str | None:
+    """Return the template for transformers' chat functions, or None where it would not give the trained ids.
+
+    A tokenizer that treats the first word of a text apart sees another first word behind a written-out
+    beginning-of-text token; then no chat template is better than one that is nearly right.
+    """
+    chat_template = prompter.chat_template(bos=bool(prefix_ids(tokenizer)))
+    messages = [{"role": "user", "content": "Say hello."}]
+    chat = tokenizer.apply_chat_template(messages, chat_template=chat_template, tokenize=True, return_dict=False)
+    if chat == encode_prompt(tokenizer, prompter.generate_prompt("Say hello.")):
+        return chat_template
+    logger.warning("no chat template is saved: this tokenizer reads it differently from the prompts of training")
+    return None
+
+
+def _difference(tensors: Mapping[str, torch.Tensor], initial: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return B·A − B₀·A₀ as one pair of matrices: [A; A₀] and [B, −B₀]."""
     joined = {}
     for name, tensor in tensors.items():

@@ -1,8 +1,8 @@
 """What an adapter has to know about its own training, beside what PEFT writes.
 
-PEFT's files say which matrices to add, not to which weights, after which prompt, or how to tell that it still works. The
-sidecar `alpaca_lora.json` does: the base's fingerprint, the text of the prompt template, the ids that end an answer, and
-the losses on four fixed records that any later load must reproduce.
+PEFT's files say which matrices to add, not to which weights, after which prompt, or how to tell that it still works.
+The sidecar `alpaca_lora.json` does: the base's fingerprint, the text of the prompt template, the ids that end an
+answer, and the losses on four fixed records that any later load must reproduce.
 """
 
 import dataclasses
@@ -84,4 +84,6 @@ def read_sidecar(directory: Path) -> Sidecar | None:
             document[name] = tuple(document[name])
         return Sidecar(**document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise AdapterError(f"{str(path)!r} is damaged ({error}): copy the adapter again from where it was trained") from error
+        raise AdapterError(
+            f"{str(path)!r} is damaged ({error}): copy the adapter again from where it was trained"
+        ) from error

@@ -1,14 +1,17 @@
 """The `alpaca-lora` command: one subcommand for each thing that a person does.
 
-This file and `commands` import nothing beyond the standard library, so `alpaca-lora --help` answers at once; parsing brings
-in tyro and the config, and only a command that works brings in torch.
+This file and `commands` import nothing beyond the standard library, so `alpaca-lora --help` answers at once; parsing
+brings in tyro and the config, and only a command that works brings in torch.
 """
 
+import contextlib
 import difflib
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from alpaca_lora._version import __version__
 from alpaca_lora.cli.commands import COMMANDS
@@ -42,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_unknown(name), file=sys.stderr)
         return 2
     try:
-        return COMMANDS[name].run(rest)
+        with _library_advice(shown=debug):
+            return COMMANDS[name].run(rest)
     except SystemExit as error:  # how tyro ends after a help text, or after a usage error that it has explained
         return int(error.code or 0)
     except BrokenPipeError:
@@ -53,6 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return explain(error, name)
+
+
+@contextlib.contextmanager
+def _library_advice(*, shown: bool) -> Iterator[None]:
+    """Keep what other libraries have to say to developers away from a person at a terminal."""
+    with warnings.catch_warnings():
+        if not shown:
+            warnings.simplefilter("ignore", FutureWarning)
+            logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        yield
 
 
 def _help() -> str:

@@ -145,7 +145,8 @@ def _parse(command: Callable[[list[str]], int], arguments: list[str], kind: Any,
         )
     except SystemExit as end:
         if not end.code:
-            print("\n".join(["", "examples:", *(f"  {example}" for example in COMMANDS[name].examples)]))
+            examples = "\n".join(f"  {example}" for example in COMMANDS[name].examples)
+            print(f"\n--debug shows the traceback of a failure.\n\nexamples:\n{examples}")
         raise
 
 

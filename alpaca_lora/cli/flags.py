@@ -90,8 +90,10 @@ class _Setting(NamedTuple):
         return "a list of" in self.allowed
 
     @property
-    def metavar(self) -> str:
-        """Return what stands for the value in the help: its kind, or the choices."""
+    def metavar(self) -> str | None:
+        """Return what stands for the value in the help: its kind, or the choices; None where there is no value."""
+        if self.is_switch:
+            return None
         choices = ",".join(self.allowed.split("'")[1::2])
         if self.name in _MAPPINGS:
             return _MAPPINGS[self.name]
@@ -180,7 +182,9 @@ def _setting_flag(setting: _Setting) -> Any:
             name=_SPELLED.get(setting.name),
             metavar=setting.metavar,
             help=setting.help.replace(" None: ", " auto: "),
-            help_behavior_hint=f"(default: {setting.shown_default})" if setting.name not in _MAPPINGS else "(repeatable)",
+            help_behavior_hint=f"(default: {setting.shown_default})"
+            if setting.name not in _MAPPINGS
+            else "(repeatable)",
         ),
     ]
 

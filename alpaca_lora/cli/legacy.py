@@ -1,7 +1,7 @@
 """The flags of alpaca-lora of 2023, so that an old command line still says what it means.
 
-They were parsed by python-fire: names with underscores or hyphens, `--flag value` or `--flag=value`, a bare `--flag` for True
-and `--noflag` for False. Each is translated and announced; one without a counterpart is announced with the reason.
+They were parsed by python-fire: names with underscores or hyphens, `--flag value` or `--flag=value`, a bare `--flag`
+for True and `--noflag` for False. Each is translated and announced; one without a counterpart, with the reason.
 """
 
 __all__ = ["translate"]

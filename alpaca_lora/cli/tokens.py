@@ -51,7 +51,7 @@ def pieces_of(row: EncodedRow, tokenizer: PreTrainedTokenizerBase) -> Iterator[P
     last = len(row.input_ids) - 1
     shown, waiting = 0, False
     for index in range(last + 1):
-        text = tokenizer.decode(row.input_ids[: index + 1], clean_up_tokenization_spaces=False)
+        text = str(tokenizer.decode(list(row.input_ids[: index + 1]), clean_up_tokenization_spaces=False))
         learned = row.labels[index] != IGNORED
         border = index == last or index == last - 1 or learned != (row.labels[index + 1] != IGNORED)
         waiting = text.endswith(_REPLACEMENT) and not border

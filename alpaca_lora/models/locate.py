@@ -1,8 +1,9 @@
 """Turn the name of a base model into a local directory that is safe to load.
 
-Every base model is loaded from a directory: the embedded model is unpacked into the user's cache, a Hub id is downloaded
-there first. So nothing below this point can reach the network, and one check of the files covers every source: weights
-must be safetensors (a pickle can run code when it is opened), and the configuration must not name code to run.
+Every base model is loaded from a directory: the embedded model is unpacked into the user's cache, a Hub id is
+downloaded there first. So nothing below this point can reach the network, and one check of the files covers every
+source: weights must be safetensors (a pickle can run code when it is opened), and the configuration must not name code
+to run.
 """
 
 import json
@@ -68,9 +69,7 @@ def _check_files(directory: Path) -> None:
     if not (directory / "config.json").is_file():
         raise ModelNotFoundError(f"{str(directory)!r} is no base model: config.json is missing")
     if (directory / "adapter_config.json").is_file():
-        raise ModelError(
-            f"{str(directory)!r} is an adapter, not a base model: give the model that it was trained on, or merge it first"
-        )
+        raise ModelError(f"{str(directory)!r} is an adapter, not a base model: give the model that it was trained on")
     if not any(directory.glob("*.safetensors")):
         pickles = sorted(file.name for pattern in _PICKLES for file in directory.glob(pattern))
         found = f"only {', '.join(pickles)}, which can run code when opened" if pickles else "no weights"

@@ -1,8 +1,8 @@
 """Negative log-likelihood of supervised tokens, for training, held-out loss and probes alike.
 
-Only positions that carry a label reach the output head: scoring prompts and padding over a vocabulary of 49,152 would cost
-more than the rest of a small model. Float32 adapters on a 16-bit base compute in the base's format (autocast), which on a CPU
-is worth a factor of two; their weights and gradients stay float32.
+Only positions that carry a label reach the output head: scoring prompts and padding over a vocabulary of 49,152 would
+cost more than the rest of a small model. Float32 adapters on a 16-bit base compute in the base's format (autocast),
+which on a CPU is worth a factor of two; their weights and gradients stay float32.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import PreTrainedModel
 
 IGNORED = -100
 """Label of a token that is not learned."""
@@ -31,7 +30,7 @@ class RowLoss:
 
 
 def supervised_logits(
-    model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], labels_BT: torch.Tensor
+    model: Any, inputs: Mapping[str, torch.Tensor], labels_BT: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the float32 logits (N, V) that predict the N supervised tokens, and their ids (N).
 
@@ -40,7 +39,7 @@ def supervised_logits(
         inputs: `input_ids`, and `attention_mask` or `position_ids`, each (B, T).
         labels_BT: ids to predict, -100 where nothing is; a row's first token is never predicted.
     """
-    causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     dtype = causal.get_input_embeddings().weight.dtype
     wanted_BT = labels_BT[:, 1:] != IGNORED
     with torch.autocast(labels_BT.device.type, dtype=dtype, enabled=dtype != torch.float32):
@@ -53,10 +52,10 @@ def supervised_logits(
 
 
 def row_losses(
-    model: PreTrainedModel,
+    model: Any,
     rows: Sequence[tuple[Sequence[int], Sequence[int]]],
     *,
-    batch_tokens: int = 4096,
+    batch_tokens: int = 2048,
 ) -> list[RowLoss]:
     """Score rows of (input_ids, labels) without gradients, in evaluation mode.
 
@@ -84,7 +83,7 @@ def mean_loss(losses: Sequence[RowLoss]) -> float:
     return sum(loss.nll for loss in losses) / sum(loss.tokens for loss in losses)
 
 
-def _score(model: PreTrainedModel, rows: list[tuple[Sequence[int], Sequence[int]]]) -> list[RowLoss]:
+def _score(model: Any, rows: list[tuple[Sequence[int], Sequence[int]]]) -> list[RowLoss]:
     width = max(len(ids) for ids, _ in rows)
     device = model.device
     ids_BT = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids, _ in rows], device=device)

@@ -1,13 +1,15 @@
 """Text to token ids, the same way in training, evaluation and chat.
 
-Two rules hold everywhere. Text that looks like a control token (`</s>`, `<|im_end|>`) stays text: a row of a dataset must
-not be able to end a turn. And the beginning-of-text token is added exactly where the model's own tokenizer adds one.
+Two rules hold everywhere. Text that looks like a control token (`</s>`, `<|im_end|>`) stays text: a row of a dataset
+must not be able to end a turn. And the beginning-of-text token is added exactly where the model's own tokenizer adds
+one.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from alpaca_lora.errors import ModelError
 
@@ -59,7 +61,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return prefix_ids(tokenizer) + encode_text(tokenizer, text)
 
 
-def stop_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None) -> tuple[int, ...]:
+def stop_ids(tokenizer: PreTrainedTokenizerBase, model: Any = None) -> tuple[int, ...]:
     """Return every id that ends an answer: the tokenizer's end-of-text and those of the generation config, sorted."""
     ids = {int(tokenizer.eos_token_id)}
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
@@ -68,7 +70,7 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None =
     return tuple(sorted(ids))
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: Any) -> None:
     """Refuse a tokenizer whose ids do not fit the model's embeddings.
 
     Raises:
@@ -77,5 +79,6 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel)
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise ModelError(
-            f"the tokenizer knows {len(tokenizer)} tokens but the model has {rows} embeddings: it belongs to another model"
+            f"the tokenizer knows {len(tokenizer)} tokens but the model has {rows} embeddings: "
+            "it belongs to another model"
         )

@@ -103,6 +103,8 @@ def to_records(rows: Sequence[Row], rules: Rules, findings: Findings) -> list[Re
         findings.fault(objects[0].line, fault)
         return []
     present = dict.fromkeys(name for row in objects for name in row.fields)
+    if (given := rules.column_map.get("input", "input")) != "input" and given not in present:
+        findings.fault(0, f"column_map names the column {given!r}, which no row has; the rows have {quoted(present)}")
     _announce(layout, present, rules, findings)
     if layout.nested is not None:
         objects = [flat for row in objects for flat in layout.unfold(row, layout.nested, findings)]

@@ -23,11 +23,10 @@ def unfold_instances(row: Row, column: str, findings: Findings) -> list[Row]:
 
     Source: https://github.com/tatsu-lab/stanford_alpaca/blob/main/seed_tasks.jsonl
     """
-    instances = _objects(row, column, "instances with input and output", findings)
-    task = {"instruction": row.fields["instruction"]}
+    task = {name: row.fields[name] for name in ("instruction",) if name in row.fields}
     return [
         row._replace(fields=task | {name: case[name] for name in ("input", "output") if name in case})
-        for case in instances
+        for case in _objects(row, column, "instances with input and output", findings)
     ]
 
 
@@ -53,10 +52,10 @@ def unfold_conversation(row: Row, column: str, findings: Findings) -> list[Row]:
 
 
 def _objects(row: Row, column: str, wanted: str, findings: Findings) -> list[Mapping[str, object]]:
-    value = row.fields[column]
+    value = row.fields.get(column)
     if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
         return list(value)
-    found = "an empty list" if value == [] else describe(value)
+    found = "an empty list" if value == [] else "nothing" if value is None else describe(value)
     findings.fault(row.line, f'field "{column}" must be a list of {wanted} (found {found}); correct or delete the row')
     return []
 

@@ -1,8 +1,8 @@
 """Checkpoints that are there whole or not at all, and the choice of the one to go on from.
 
-A checkpoint is written into a hidden directory, hashed, and renamed; `MANIFEST.json` names every file with its size and
-SHA-256. Resuming takes the newest one that still agrees with its manifest, so a crash while saving costs no more than the
-steps since the checkpoint before.
+A checkpoint is written into a hidden directory, hashed, and renamed; `MANIFEST.json` names every file with its size
+and SHA-256. Resuming takes the newest one that still agrees with its manifest, so a crash while saving costs no more
+than the steps since the checkpoint before.
 """
 
 import json
@@ -94,8 +94,8 @@ def choose_checkpoint(run_dir: Path, resume: str) -> Choice:
         skipped.append(f"skipped {path.name}: {fault}")
     if skipped:
         raise RunError(
-            f"no checkpoint in {str(run_dir)!r} verifies: {'; '.join(skipped)}. Nothing was deleted; to start over give "
-            "another output_dir"
+            f"no checkpoint in {str(run_dir)!r} verifies: {'; '.join(skipped)}. Nothing was deleted; "
+            "to start over give another output_dir"
         )
     return Choice(None, ())
 

@@ -5,10 +5,11 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from datasets import Dataset
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora.config import FinetuneConfig
@@ -18,6 +19,9 @@ from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import Record
 from alpaca_lora.training.encoding import EncodedRow, Rejection, encode_records
 from alpaca_lora.training.packing import pack_lengths
+
+Rows: TypeAlias = Dataset
+"""Rows as the trainer takes them."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,9 @@ def split_records(records: Sequence[Record], heldout: Sequence[Record], count: i
     known = {(record.instruction, record.input) for record in heldout}
     train = [record for record in records if (record.instruction, record.input) not in known]
     leaked = [record for record in records if (record.instruction, record.input) in known]
-    return Split(train, list(heldout), [Rejection(record.origin, "asks the same as a held-out record", 0) for record in leaked])
+    return Split(
+        train, list(heldout), [Rejection(record.origin, "asks the same as a held-out record", 0) for record in leaked]
+    )
 
 
 def encode_split(
@@ -129,9 +135,11 @@ def encode_split(
     return rows, rejected
 
 
-def build_dataset(rows: Sequence[EncodedRow], *, max_length: int, packed: bool) -> Dataset:
+def build_dataset(rows: Sequence[EncodedRow], *, max_length: int, packed: bool) -> Rows:
     """Return rows for the trainer: `input_ids`, `labels` and `position_ids`, which restart at each record."""
-    groups = pack_lengths([len(row.input_ids) for row in rows], max_length) if packed else [[i] for i in range(len(rows))]
+    groups = (
+        pack_lengths([len(row.input_ids) for row in rows], max_length) if packed else [[i] for i in range(len(rows))]
+    )
     return Dataset.from_list([_join([rows[index] for index in group]) for group in groups])
 
 
@@ -169,27 +177,26 @@ def _join(rows: Sequence[EncodedRow]) -> dict[str, list[int]]:
 class Collator:
     """Pad rows on the right to one width.
 
-    Packed rows carry positions instead of a mask: a mask beside them would switch the isolation of records off. Their padding
-    is one more record, whose labels count nowhere.
+    Packed rows carry positions instead of a mask: a mask beside them would switch the isolation of records off. Their
+    padding is one more record, whose labels count nowhere.
     """
 
     pad_id: int
     packed: bool
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return `input_ids`, `labels`, `position_ids` or `attention_mask`, each (rows, longest row), and `real_tokens`."""
-        width = max(len(row["input_ids"]) for row in rows)
-        gaps = [width - len(row["input_ids"]) for row in rows]
+        """Return `input_ids`, `labels`, `position_ids` or `attention_mask`, each (rows, longest), and `real_tokens`."""
+        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+        gap_BT = torch.arange(int(lengths.max())) - lengths[:, None]
 
-        def stack(values: list[list[int]]) -> torch.Tensor:
-            return torch.tensor(values, dtype=torch.long)
+        def padded(name: str, value: int) -> torch.Tensor:
+            return pad_sequence([torch.tensor(row[name]) for row in rows], batch_first=True, padding_value=value)
 
         batch = {
-            "input_ids": stack([row["input_ids"] + [self.pad_id] * gap for row, gap in zip(rows, gaps, strict=True)]),
-            "labels": stack([row["labels"] + [IGNORED] * gap for row, gap in zip(rows, gaps, strict=True)]),
-            "real_tokens": torch.tensor([width - gap for gap in gaps]),
+            "input_ids": padded("input_ids", self.pad_id),
+            "labels": padded("labels", IGNORED),
+            "real_tokens": lengths,
         }
         if self.packed:
-            positions = [row["position_ids"] + list(range(gap)) for row, gap in zip(rows, gaps, strict=True)]
-            return batch | {"position_ids": stack(positions)}
-        return batch | {"attention_mask": stack([[1] * (width - gap) + [0] * gap for gap in gaps])}
+            return batch | {"position_ids": torch.where(gap_BT < 0, padded("position_ids", 0), gap_BT)}
+        return batch | {"attention_mask": (gap_BT < 0).long()}

@@ -1,8 +1,8 @@
 """Records to token ids and labels, in one walk.
 
-The prompt's ids are those that the model will see at inference; the answer's ids follow, then the end-of-text id. Since both
-parts are encoded on their own, the border between them is known and never searched for, and a tokenizer cannot merge
-across it. The end-of-text id is put last after any shortening, and it is always learned.
+The prompt's ids are those that the model will see at inference; the answer's ids follow, then the end-of-text id.
+Since both parts are encoded on their own, the border between them is known and never searched for, and a tokenizer
+cannot merge across it. The end-of-text id is put last after any shortening, and it is always learned.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,8 +62,8 @@ def encode_records(
         prompter: renders prompt and answer.
         tokenizer: must know an end-of-text id.
         max_length: longest row in tokens, end-of-text included.
-        overlong: `drop` and `error` reject what does not fit; `truncate_input` shortens the record's input from its end;
-            `truncate_output` shortens the answer. What still does not fit is rejected.
+        overlong: `drop` and `error` reject what does not fit; `truncate_input` shortens the record's input from its
+            end; `truncate_output` shortens the answer. What still does not fit is rejected.
         train_on_prompt: learn the prompt's ids too (but never a row's first id, which nothing predicts).
     """
     prefix, eos = prefix_ids(tokenizer), int(tokenizer.eos_token_id)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 def pack_lengths(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     """Distribute items over bins by best fit, longest first.
 
-    Best-fit decreasing fills Alpaca-like rows to about 99 % and is within 11/9 of the fewest bins (Johnson 1974). Ties go to
-    the earlier item and the earlier bin, so the result depends on the lengths alone.
+    Best-fit decreasing fills Alpaca-like rows to about 99 % and is within 11/9 of the fewest bins (Johnson 1974). Ties
+    go to the earlier item and the earlier bin, so the result depends on the lengths alone.
 
     Args:
         lengths: length of each item, 1 to capacity.

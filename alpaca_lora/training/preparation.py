@@ -1,5 +1,6 @@
 """Everything about a run that can be decided, checked and counted before the base model's weights are loaded."""
 
+import json
 import math
 import os
 from collections.abc import Iterable
@@ -8,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from alpaca_lora import __version__
+from alpaca_lora._optional import require
 from alpaca_lora._runs import check_output_dir, environment
+from alpaca_lora._version import __version__
 from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.errors import ConfigError, RecordError
 from alpaca_lora.models import detect_hardware, fingerprint, load_tokenizer, locate_base_model
 from alpaca_lora.planning import Hardware, decide, decide_intervals, validation_count
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
-from alpaca_lora.training.dataset import DataReport, build_dataset, encode_split, report_on, split_records
+from alpaca_lora.training.dataset import DataReport, Rows, build_dataset, encode_split, report_on, split_records
 from alpaca_lora.training.encoding import EncodedRow
 from alpaca_lora.training.trainer import Plan
 
@@ -39,7 +40,7 @@ class Preparation:
     data: LoadedRecords
     heldout_records: list[Record]
     heldout: list[EncodedRow]
-    rows: Dataset
+    rows: Rows
     report: DataReport
     config: FinetuneConfig
     """The settings with everything decided."""
@@ -95,6 +96,7 @@ def prepare(
     path = Path(data) if isinstance(data, str | Path) else None
     check_output_dir(Path(output_dir), base_dir=base_dir, data=path)
     tokenizer = load_tokenizer(base_dir)
+    _check_base(base_dir, asked)
     train, rejected = encode_split(split.train, prompter, tokenizer, asked)
     heldout, unscored = encode_split(split.heldout, prompter, tokenizer, asked, scored=True) if count else ([], [])
     hardware = detect_hardware()
@@ -152,10 +154,23 @@ def _name_of(base_model: str | Path, base_dir: Path) -> str:
     return str(base_dir) if Path(base_model).expanduser().is_dir() else str(base_model)
 
 
+def _check_base(base_dir: Path, config: FinetuneConfig) -> None:
+    if config.quantization.method == "nf4":
+        require("bitsandbytes", extra="quant")
+    positions = json.loads((base_dir / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    if positions is not None and config.max_length > positions:
+        raise ConfigError(
+            f"config.max_length must be at most {positions}, the positions of this model, got {config.max_length}"
+        )
+
+
 def _refuse_several_devices() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("several processes are not supported yet: start finetune without torchrun or accelerate launch")
+        raise ConfigError(
+            "several processes are not supported yet: start finetune without torchrun or accelerate launch"
+        )
     if torch.cuda.device_count() > 1:
         raise ConfigError(
-            f"{torch.cuda.device_count()} CUDA devices are visible and one is used: choose it with CUDA_VISIBLE_DEVICES=0"
+            f"{torch.cuda.device_count()} CUDA devices are visible and one is used: "
+            "choose it with CUDA_VISIBLE_DEVICES=0"
         )

@@ -11,7 +11,15 @@ import torch
 from transformers import set_seed
 
 from alpaca_lora import _files, _runs
-from alpaca_lora.adapters import Sidecar, adapter_tensors, attach_adapter, check_adapter, probe_losses, save_adapter
+from alpaca_lora.adapters import (
+    Sidecar,
+    adapter_tensors,
+    attach_adapter,
+    check_adapter,
+    probe_losses,
+    save_adapter,
+    target_names,
+)
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import MissingDependencyError
 from alpaca_lora.models import EMBEDDED, Response, check_vocabulary, load_base_model, stop_ids
@@ -76,8 +84,8 @@ def finetune(
 ) -> FinetuneResult:
     """Fine-tune a base model on instruction records with LoRA, and prove that the saved adapter works.
 
-    The run directory is a contract: called again with the same arguments, a run that was interrupted goes on from its newest
-    checkpoint that verifies, and one that is complete returns at once.
+    The run directory is a contract: called again with the same arguments, a run that was interrupted goes on from its
+    newest checkpoint that verifies, and one that is complete returns at once.
 
     Args:
         base_model: `smollm2-135m`, a directory, or a Hub id (`org/name`, `org/name@revision`).
@@ -109,8 +117,11 @@ def finetune(
                 run.base_dir, precision=run.config.precision or "fp32", quantization=run.config.quantization
             )
             check_vocabulary(run.tokenizer, base)
+            target_names(base, run.config.lora)
             display.stage("asking the base model")
             before = _look(base, run)
+            if before.loss is not None:
+                display.evaluation(0, before.loss)
             set_seed(run.config.seed)
             model = attach_adapter(base, run.config.lora, base_dir=str(run.base_dir))
             initial = adapter_tensors(model) if run.config.lora.init == "pissa" else None
@@ -163,7 +174,14 @@ def _train(
             seconds=last.get("seconds", 0.0),
         )
         trainer = AlpacaTrainer(
-            model, run.tokenizer, run.rows, run.heldout, config=run.config, plan=run.plan, run_dir=run_dir, callback=recorder
+            model,
+            run.tokenizer,
+            run.rows,
+            run.heldout,
+            config=run.config,
+            plan=run.plan,
+            run_dir=run_dir,
+            callback=recorder,
         )
         recorder.tokens = trainer.real_tokens
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

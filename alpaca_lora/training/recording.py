@@ -1,5 +1,6 @@
 """Write down what happens while training runs: metrics.jsonl, the progress display, and when to evaluate."""
 
+import math
 import resource
 import sys
 import time
@@ -13,7 +14,7 @@ from alpaca_lora.errors import NonFiniteLossError
 from alpaca_lora.training.progress import Progress
 
 
-class Recorder(TrainerCallback):  # type: ignore[misc]
+class Recorder(TrainerCallback):
     """One line of metrics.jsonl per logged step and per evaluation.
 
     Args:
@@ -28,41 +29,47 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.stream, self.progress, self.eval_steps = stream, progress, eval_steps
         self.tokens_before, self.seconds_before = tokens, seconds
         self.tokens = torch.zeros((), dtype=torch.long)
-        self.started = time.monotonic()
-        self.last = (0, self.started)
+        self.started = self.step_began = time.monotonic()
+        self.busy_seconds = 0.0
+        self.last = (0, 0.0)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock and the display."""
         self.started = time.monotonic()
-        self.last = (0, self.started)
         self.progress.start(state.max_steps, done=state.global_step)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Note when the step began, so that evaluations and checkpoints do not count as training time."""
+        self.step_began = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for an evaluation every `eval_steps` steps and at the last one."""
-        due = state.global_step % self.eval_steps == 0 or state.global_step >= state.max_steps if self.eval_steps else False
-        control.should_evaluate = due
+        self.busy_seconds += time.monotonic() - self.step_began
+        at_end = state.global_step >= state.max_steps
+        control.should_evaluate = self.eval_steps > 0 and (at_end or state.global_step % self.eval_steps == 0)
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write one line and move the display.
 
         Raises:
             NonFiniteLossError: the gradient is not finite; the loss itself is checked at every micro-batch.
         """
+        logs: dict[str, Any] = kwargs["logs"]
         if "eval_loss" in logs:
             _files.append_line(self.stream, {"step": state.global_step, "heldout_loss": logs["eval_loss"]})
             self.progress.evaluation(state.global_step, logs["eval_loss"])
         elif "loss" in logs:
             grad_norm = float(logs.get("grad_norm", 0.0))
-            if grad_norm != grad_norm or grad_norm == float("inf"):
-                raise NonFiniteLossError(f"the gradient is {grad_norm} at step {state.global_step}; lower the learning rate")
+            if not math.isfinite(grad_norm):
+                raise NonFiniteLossError(
+                    f"the gradient is {grad_norm} at step {state.global_step}; lower the learning rate"
+                )
             self._write_step(state.global_step, float(logs["loss"]), float(logs["learning_rate"]), grad_norm)
 
     def _write_step(self, step: int, loss: float, learning_rate: float, grad_norm: float) -> None:
-        now, tokens = time.monotonic(), int(self.tokens.item())
-        tokens_per_second = (tokens - self.last[0]) / max(now - self.last[1], 1e-9)
-        self.last = (tokens, now)
+        tokens = int(self.tokens.item())
+        tokens_per_second = (tokens - self.last[0]) / max(self.busy_seconds - self.last[1], 1e-9)
+        self.last = (tokens, self.busy_seconds)
         memory = memory_bytes()
         line = {
             "step": step,
@@ -72,7 +79,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             "tokens": self.tokens_before + tokens,
             "tokens_per_second": round(tokens_per_second, 1),
             "memory_bytes": memory,
-            "seconds": round(self.seconds_before + now - self.started, 3),
+            "seconds": round(self.seconds_before + time.monotonic() - self.started, 3),
         }
         _files.append_line(self.stream, line)
         self.progress.step(

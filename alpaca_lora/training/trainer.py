@@ -1,8 +1,9 @@
 """Fine-tuning on TRL's `SFTTrainer`: the only module that imports it.
 
-The trainer gets finished `input_ids` and `labels`, so none of its own templating, tokenising, truncating or packing runs. Over
-`SFTTrainer` this subclass changes five things: the loss scores supervised tokens only, adapters stay in float32, the
-held-out loss weighs every token alike, checkpoints appear whole or not at all, and a loss that is not finite ends the run.
+The trainer gets finished `input_ids` and `labels`, so none of its own templating, tokenising, truncating or packing
+runs. Over `SFTTrainer` this subclass changes five things: the loss scores supervised tokens only, adapters stay in
+float32, the held-out loss weighs every token alike, checkpoints appear whole or not at all, and a loss that is not
+finite ends the run.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from alpaca_lora import _files
 from alpaca_lora.adapters import loraplus_optimizer
@@ -22,7 +23,7 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, NonFiniteLossError
 from alpaca_lora.models import mean_loss, row_losses, supervised_logits
 from alpaca_lora.training.checkpoints import rotate, seal
-from alpaca_lora.training.dataset import Collator
+from alpaca_lora.training.dataset import Collator, Rows
 from alpaca_lora.training.encoding import EncodedRow
 
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_8bit": "paged_adamw_8bit"}
@@ -41,11 +42,14 @@ class Plan:
 class AlpacaTrainer(SFTTrainer):
     """`SFTTrainer` on finished rows, with the differences that the module docstring names."""
 
+    model: Any
+    loss_is_scaled_for_ga: Any = True
+
     def __init__(
         self,
         model: Any,
         tokenizer: PreTrainedTokenizerBase,
-        rows: Dataset,
+        rows: Rows,
         heldout: Sequence[EncodedRow],
         *,
         config: FinetuneConfig,
@@ -54,6 +58,7 @@ class AlpacaTrainer(SFTTrainer):
         callback: TrainerCallback,
     ) -> None:
         self.settings, self.plan, self.run_dir = config, plan, run_dir
+        self.staged: Path | None = None
         self.heldout = [(row.input_ids, row.labels) for row in heldout]
         self.real_tokens = torch.zeros((), dtype=torch.long, device=model.device)
         self.masters = {name: p.data for name, p in model.named_parameters() if p.requires_grad}
@@ -67,7 +72,6 @@ class AlpacaTrainer(SFTTrainer):
         )
         self.remove_callback(PrinterCallback)
         self._restore_masters()
-        self.loss_is_scaled_for_ga = True
         self.model_accepts_loss_kwargs = True
 
     def _send_telemetry(self) -> None:
@@ -94,7 +98,8 @@ class AlpacaTrainer(SFTTrainer):
         labels_BT = inputs.pop("labels")
         self.real_tokens += inputs.pop("real_tokens").sum()
         logits_NV, targets_N = supervised_logits(model, inputs, labels_BT)
-        return functional.cross_entropy(logits_NV, targets_N, reduction="sum") / num_items_in_batch
+        loss: torch.Tensor = functional.cross_entropy(logits_NV, targets_N, reduction="sum") / num_items_in_batch
+        return loss
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Do one micro-batch, and stop the run if its loss is not a number.
@@ -139,12 +144,16 @@ class AlpacaTrainer(SFTTrainer):
         best = self.state.best_global_step if self.settings.keep_best else None
         rotate(self.run_dir, self.settings.save_limit, best)
 
+    def _get_output_dir(self, trial: Any) -> str:
+        """Return where the Trainer writes: the staging directory while a checkpoint is being saved."""
+        return str(self.staged or self.run_dir)
+
     def _write_checkpoint(self, model: Any, trial: Any, staged: Path) -> None:
-        self._get_output_dir = lambda trial=None: str(staged)
+        self.staged = staged
         try:
             Trainer._save_checkpoint(self, model, trial)
         finally:
-            del self._get_output_dir
+            self.staged = None
         written = staged / f"checkpoint-{self.state.global_step}"
         for item in written.iterdir():
             item.rename(staged / item.name)

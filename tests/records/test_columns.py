@@ -1,10 +1,13 @@
 """Which column is which field: told, or understood and said."""
 
+import contextlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from alpaca_lora.errors import ConfigError
+from alpaca_lora.errors import ConfigError, RecordError
 from alpaca_lora.records import Record, read_dataset
 
 ALIASES = [
@@ -72,6 +75,14 @@ def test_a_column_that_the_map_names_must_be_there(faults):
     ]
 
 
+def test_an_input_column_that_the_map_names_must_be_there_too(faults):
+    content = lines({"instruction": "a", "context": "x", "output": "b"})
+    assert faults("d.jsonl", content, column_map={"input": "contxt"}) == [
+        "d.jsonl: column_map names the column 'contxt', which no row has; "
+        "the rows have 'instruction', 'context', 'output'"
+    ]
+
+
 def test_a_column_map_of_something_else_is_a_wrong_setting():
     with pytest.raises(ConfigError) as caught:
         read_dataset([], column_map={"question": "instruction"})
@@ -105,6 +116,19 @@ def test_an_empty_object_is_a_row_without_fields(faults):
         f'd.jsonl:1: field "{field}" is missing; the row has nothing; add it, or name it in column_map'
         for field in ("instruction", "output")
     ]
+
+
+NAMES = ["instruction", "input", "output", "prompt", "response", "context", "instances", "conversations", "messages"]
+TURN = st.fixed_dictionaries(
+    {}, optional={"role": st.sampled_from(["user", "assistant", "system"]), "content": st.text()}
+)
+VALUES = st.none() | st.text() | st.integers() | st.lists(st.text() | TURN, max_size=3)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES), max_size=4))
+def test_any_mixture_of_known_columns_is_read_or_refused(rows):
+    with contextlib.suppress(RecordError):
+        assert len(read_dataset(rows).records) >= 1
 
 
 def test_a_null_output_is_a_fault_even_where_empty_ones_are_accepted(faults):

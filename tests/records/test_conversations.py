@@ -81,6 +81,14 @@ def test_another_conversation_is_a_fault_at_its_line(faults, content, fault):
     assert faults("d.jsonl", f"{good}\n{content}\n") == [f"d.jsonl:2: {fault}"]
 
 
+@pytest.mark.parametrize("column", ["messages", "conversations"])
+def test_a_row_without_its_conversation_is_a_fault(faults, column):
+    good = messages(("user", "a"), ("assistant", "b")).replace("messages", column)
+    assert faults("d.jsonl", f'{good}\n{good}\n{{"id": 1}}\n') == [
+        f'd.jsonl:3: field "{column}" must be a list of turns (found nothing); correct or delete the row'
+    ]
+
+
 def test_every_instance_of_a_seed_task_is_a_record_of_its_line(read):
     task = {
         "id": "seed_task_0",
@@ -96,6 +104,16 @@ def test_every_instance_of_a_seed_task_is_a_record_of_its_line(read):
         "d.jsonl: read 'instances': each exchange became a record",
         "d.jsonl: columns that are not read: 'id', 'is_classification'",
     )
+
+
+def test_a_seed_task_that_lacks_a_field_is_a_fault(faults):
+    good = json.dumps({"instruction": "a", "instances": [{"input": "", "output": "b"}]})
+    content = f'{good}\n{good}\n{{"instances": [{{"output": "b"}}]}}\n{{"instruction": "a"}}\n'
+    assert faults("d.jsonl", content) == [
+        "d.jsonl:3: field \"instruction\" is missing; the row has 'output'; add it, or name it in column_map",
+        'd.jsonl:4: field "instances" must be a list of instances with input and output (found nothing); '
+        "correct or delete the row",
+    ]
 
 
 @pytest.mark.parametrize(
