@@ -47,6 +47,8 @@ def check_output_dir(output_dir: Path, *, base_dir: Path | None, data: Path | No
     fault = None
     if path.exists() and not path.is_dir():
         fault = "it is a file"
+    elif any(parent.is_file() for parent in path.parents):
+        fault = "a directory above it is a file"
     elif path in {Path("/"), Path.home()} or "site-packages" in path.parts:
         fault = "it holds more than runs"
     elif base_dir is not None and path == base_dir.resolve():
@@ -89,6 +91,8 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> boo
         raise RunError(f"{str(run_dir)!r} holds a run already and resume is 'never': give a new output_dir")
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(old, dict):
+            raise ValueError(f"an object is expected, found {type(old).__name__}")
     except ValueError as error:
         raise RunError(f"{str(path)!r} is damaged ({error}): give a new output_dir") from error
     differences = _differences(old, contract)
@@ -124,8 +128,8 @@ def _short(value: Any) -> str:
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     """Return the lines of metrics.jsonl; an absent file and a torn last line count for nothing."""
     path = run_dir / METRICS
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def rewind_metrics(run_dir: Path, step: int) -> dict[str, Any]:

@@ -35,6 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     name, *rest = [argument for argument in arguments if argument != "--debug"] or ["--help"]
+    try:
+        with _library_advice(shown=debug):
+            code = _run(name, rest)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has left; without this Python complains when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        return explain(error, name)
+    return code
+
+
+def _run(name: str, arguments: list[str]) -> int:
     if name in ("-h", "--help"):
         print(_help())
         return 0
@@ -45,18 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_unknown(name), file=sys.stderr)
         return 2
     try:
-        with _library_advice(shown=debug):
-            return COMMANDS[name].run(rest)
-    except SystemExit as error:  # how tyro ends after a help text, or after a usage error that it has explained
-        return int(error.code or 0)
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (Exception, KeyboardInterrupt) as error:
-        if debug:
-            traceback.print_exc()
-        return explain(error, name)
+        return COMMANDS[name].run(arguments)
+    except SystemExit as end:  # tyro ends so, after a help text or a usage error that it has explained
+        return int(end.code or 0)
 
 
 @contextlib.contextmanager

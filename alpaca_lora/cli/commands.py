@@ -1,10 +1,8 @@
 """One function per subcommand. Each brings in what it needs when it runs, so that no help text waits for torch."""
 
-import shlex
 import sys
 from collections.abc import Callable
 from inspect import cleandoc
-from pathlib import Path
 from typing import Any, NamedTuple
 
 __all__ = ["COMMANDS", "Command"]
@@ -48,11 +46,7 @@ def finetune(arguments: list[str]) -> int:
     result = train(*run, config=config, progress=not flags["quiet"])
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
-    if flags["quiet"]:
-        print(result.adapter_dir)
-    else:
-        print(render_summary(result.summary))
-        print(f"chat           alpaca-lora chat --adapter {shlex.quote(_relative(result.adapter_dir))}")
+    print(result.adapter_dir if flags["quiet"] else render_summary(result.summary))
     return 0
 
 
@@ -148,8 +142,3 @@ def _parse(command: Callable[[list[str]], int], arguments: list[str], kind: Any,
             examples = "\n".join(f"  {example}" for example in COMMANDS[name].examples)
             print(f"\n--debug shows the traceback of a failure.\n\nexamples:\n{examples}")
         raise
-
-
-def _relative(path: Path) -> str:
-    """Return a path as seen from here, where that is shorter to type."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

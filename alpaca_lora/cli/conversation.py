@@ -89,14 +89,17 @@ def converse(options: ChatOptions) -> int:
 
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives `input` a history and arrow keys
-    terminal = sys.stdin.isatty()
-    Chat(_load(options), input if terminal else lambda _: input(), sys.stdout, **options.decoding).run()
+    print("loading …", file=sys.stderr)
+    ask = input if sys.stdin.isatty() else lambda _: input()
+    Chat(_load(options), ask, sys.stdout, **options.decoding).run()
     return 0
 
 
 def _load(options: ChatOptions) -> "Assistant":
+    from alpaca_lora.models import Decoding
     from alpaca_lora.serving import load
 
+    Decoding(**options.decoding)  # refused before anything is loaded
     return load(
         options.adapter,
         base_model=options.base_model,

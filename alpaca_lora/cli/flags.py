@@ -15,7 +15,7 @@ from alpaca_lora.config import FinetuneConfig, config_reference, load_config
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.planning import available_presets
 
-__all__ = ["FINETUNE", "INSPECT", "FlagSet", "make_flags", "read_config"]
+__all__ = ["FINETUNE", "INSPECT", "FlagSet", "as_typed", "make_flags", "read_config"]
 
 
 class _Own(NamedTuple):
@@ -103,15 +103,6 @@ class _Setting(NamedTuple):
             return f"{{{choices}}} ..." if "a list of '" in self.allowed else f"{choices}|NAME ..."
         return f"{{{choices}}}" if choices else "TEXT"
 
-    @property
-    def shown_default(self) -> str:
-        """Return the default as it would be typed."""
-        if isinstance(self.default, bool):
-            return "on" if self.default else "off"
-        if isinstance(self.default, list):
-            return " ".join(self.default) or "none"
-        return "auto" if self.default is None else str(self.default)
-
 
 def make_flags(own: Sequence[str], settings: Sequence[str] | None = None) -> FlagSet:
     """Return the flags of a command.
@@ -158,6 +149,15 @@ def read_config(flags: Mapping[str, Any]) -> FinetuneConfig:
     return config
 
 
+def as_typed(value: Any) -> str:
+    """Return a setting's value in the words of the command line."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list | dict):
+        return " ".join(value) or "none"
+    return "auto" if value is None else str(value)
+
+
 def _settings() -> Iterator[_Setting]:
     for name, allowed, default, help in config_reference():
         yield _Setting(name, allowed, json.loads(default), help)
@@ -182,7 +182,7 @@ def _setting_flag(setting: _Setting) -> Any:
             name=_SPELLED.get(setting.name),
             metavar=setting.metavar,
             help=setting.help.replace(" None: ", " auto: "),
-            help_behavior_hint=f"(default: {setting.shown_default})"
+            help_behavior_hint=f"(default: {as_typed(setting.default)})"
             if setting.name not in _MAPPINGS
             else "(repeatable)",
         ),

@@ -6,13 +6,14 @@ from typing import Any
 
 from rich.console import Console
 
+from alpaca_lora.cli.flags import as_typed
 from alpaca_lora.cli.tokens import describe, render_colored, render_plain
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.models import load_tokenizer, locate_base_model
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import read_dataset
-from alpaca_lora.reporting.wording import printable
+from alpaca_lora.reporting.wording import printable, public_name
 from alpaca_lora.training import Preparation
 from alpaca_lora.training.encoding import EncodedRow, encode_records
 
@@ -26,10 +27,10 @@ def render_plan(run: Preparation) -> str:
     report, plan = run.report, run.plan
     longest = max(report.quantiles.values(), default=0)
     lines = [
-        f"{run.base_model} on {run.data.name}: {plan.total_steps} steps, nothing trained yet",
+        f"{public_name(run.base_model)} on {public_name(run.data.name)}: {plan.total_steps} steps, nothing trained yet",
         "",
         f"records   {report.read} read, {report.trained} to train on, {report.heldout} held out, "
-        f"{len(report.rejected)} left out, {report.shortened} shortened",
+        f"{len(report.rejected)} left out, {len(report.shortened)} shortened",
         f"rows      {report.rows} an epoch{' (packed)' if run.config.packing else ''} of {report.tokens} tokens, "
         f"{report.supervised_tokens} of them learned; the longest record has {longest}",
         f"device    {run.hardware.device}: {run.hardware.name}",
@@ -38,7 +39,7 @@ def render_plan(run: Preparation) -> str:
         *_listed("notes on the data", run.data.notes),
         *_listed("decided", run.reasons),
         "settings:",
-        *(f"  {name} = {value}" for name, value in _flat(run.config.model_dump(mode="json"))),
+        *(f"  {name} {as_typed(value)}" for name, value in _flat(run.config.model_dump(mode="json"))),
     ]
     return printable("\n".join(lines))
 
@@ -69,7 +70,7 @@ def show_records(data: str, count: int, *, base_model: str, config: FinetuneConf
         train_on_prompt=config.train_on_prompt,
     )
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    colored = console.is_terminal and console.color_system is not None
+    colored = console.is_terminal and console.color_system is not None and not console.no_color
     legend = "dim: masked, green: learned, every other token underlined" if colored else "⟨masked⟩ ⟦learned⟧"
     console.print(f"{legend}; template {prompter.template.name!r}, end of text {tokenizer.eos_token!r}")
     for outcome in outcomes:
@@ -94,4 +95,4 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
         if isinstance(value, dict) and value:
             yield from _flat(value, f"{above}{name}.")
         else:
-            yield f"{above}{name}", "auto" if value is None else value
+            yield f"{above}{name}", value

@@ -1,6 +1,6 @@
 """Base models and their tokenizers: find, load, fingerprint, and let them answer."""
 
-from alpaca_lora.models.embedded import EMBEDDED
+from alpaca_lora.models.embedded import EMBEDDED, EMBEDDED_HUB_ID
 from alpaca_lora.models.fingerprints import fingerprint
 from alpaca_lora.models.generation import Decoding, Response, generate_responses, stream_response
 from alpaca_lora.models.hardware import detect_hardware
@@ -19,6 +19,7 @@ from alpaca_lora.models.tokenizer import (
 
 __all__ = [
     "EMBEDDED",
+    "EMBEDDED_HUB_ID",
     "IGNORED",
     "Decoding",
     "Precision",

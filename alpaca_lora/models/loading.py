@@ -3,10 +3,12 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from alpaca_lora._optional import require
@@ -15,6 +17,19 @@ from alpaca_lora.errors import ModelError
 
 Precision = Literal["bf16", "fp16", "fp32"]
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+_FAULTS = (
+    ArithmeticError,
+    ImportError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
+"""What damaged files, or files of another kind, make transformers raise."""
 
 
 def load_base_model(
@@ -42,27 +57,39 @@ def load_base_model(
         ModelError: the files cannot be loaded as a causal language model.
         MissingDependencyError: nf4 without bitsandbytes.
     """
-    nf4 = quantization is not None and quantization.method == "nf4"
+    nf4 = _nf4(quantization, precision) if quantization is not None and quantization.method == "nf4" else None
     try:
         with quiet():
-            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 directory,
                 dtype=DTYPES[precision],
-                quantization_config=_nf4(quantization, precision) if quantization and nf4 else None,
+                quantization_config=nf4,
                 device_map={"": device or default_device()},
                 attn_implementation="sdpa",
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except _FAULTS as error:
         raise ModelError(f"{str(directory)!r} cannot be loaded as a causal language model: {error}") from error
-    if nf4:
+    model: PreTrainedModel = loaded[0]
+    _refuse_missing(directory, sorted(loaded[1]["missing_keys"]))
+    if nf4 is not None:
         _keep_gradients(model)
     model.requires_grad_(False)
     model.config.use_cache = True
     model.eval()
     return model
+
+
+def _refuse_missing(directory: Path, names: list[str]) -> None:
+    """Refuse weights that are not in the files: transformers would make them up at random."""
+    if names:
+        raise ModelError(
+            f"{str(directory)!r} lacks {len(names)} of the model's weights, {names[0]!r} first: download it again, or "
+            "name a causal language model"
+        )
 
 
 def _nf4(quantization: QuantizationSettings, precision: Precision) -> BitsAndBytesConfig:

@@ -7,6 +7,7 @@ to run.
 """
 
 import json
+import os.path
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -36,10 +37,10 @@ def locate_base_model(name: str | Path) -> Path:
     """
     if name == EMBEDDED:
         return unpack_embedded_model()
-    path = Path(name).expanduser()
-    if path.is_dir():
-        directory = path.resolve()
-    elif _looks_local(str(name)) or path.exists():
+    path = os.path.expanduser(name)
+    if os.path.isdir(path):
+        directory = Path(path).resolve()
+    elif _looks_local(str(name)) or os.path.exists(path):
         raise ModelNotFoundError(
             f"no base model at {str(name)!r}: give a directory with config.json and *.safetensors, "
             f"a Hub id like 'org/name', or {EMBEDDED!r}"

@@ -70,11 +70,13 @@ def row_losses(
     training = model.training
     model.eval()
     losses: dict[int, RowLoss] = {}
-    with torch.no_grad():
-        for batch in _batches([len(ids) for ids, _ in rows], batch_tokens):
-            for index, loss in zip(batch, _score(model, [rows[index] for index in batch]), strict=True):
-                losses[index] = loss
-    model.train(training)
+    try:
+        with torch.no_grad():
+            for batch in _batches([len(ids) for ids, _ in rows], batch_tokens):
+                for index, loss in zip(batch, _score(model, [rows[index] for index in batch]), strict=True):
+                    losses[index] = loss
+    finally:
+        model.train(training)
     return [losses[index] for index in range(len(rows))]
 
 

@@ -36,7 +36,7 @@ def seal(directory: Path, step: int) -> None:
     files = {
         path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": _files.sha256_of(path)}
         for path in sorted(directory.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != MANIFEST
     }
     _files.write_json(directory / MANIFEST, {"step": step, "files": files})
 

@@ -124,7 +124,7 @@ def encode_split(
     )
     rows = [outcome for outcome in outcomes if isinstance(outcome, EncodedRow)]
     rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejection)]
-    if rejected and (config.overlong == "error" or not rows):
+    if rejected and (config.overlong == "error" or not (rows or scored)):
         longest = max(rejection.tokens for rejection in rejected)
         shown = "; ".join(f"{item.origin}: {item.reason}" for item in rejected[:20])
         what = "no record can be trained on" if not rows else f"{len(rejected)} records do not fit"

@@ -17,10 +17,10 @@ from alpaca_lora._version import __version__
 from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.errors import ConfigError, RecordError
 from alpaca_lora.models import detect_hardware, fingerprint, load_tokenizer, locate_base_model
-from alpaca_lora.planning import Hardware, decide, decide_intervals, validation_count
+from alpaca_lora.planning import Decisions, Hardware, decide, decide_intervals, validation_count
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
-from alpaca_lora.training.dataset import DataReport, Rows, build_dataset, encode_split, report_on, split_records
+from alpaca_lora.training.dataset import DataReport, Rows, Split, build_dataset, encode_split, report_on, split_records
 from alpaca_lora.training.encoding import EncodedRow
 from alpaca_lora.training.trainer import Plan
 
@@ -86,26 +86,19 @@ def prepare(
     asked = load_config(config)
     _refuse_several_devices()
     loaded = read_dataset(data, column_map=asked.column_map or None, allow_empty_output=asked.allow_empty_output)
-    count = validation_count(asked, len(loaded.records), len(loaded.heldout))
-    fixed = loaded.heldout if asked.validation_size is None else ()
-    split = split_records(loaded.records, fixed, count, asked.seed)
-    if not split.train:
-        raise RecordError(f"{loaded.name}: no record is left to train on after holding out {len(split.heldout)}")
+    split = _split(loaded, asked)
     prompter = Prompter(asked.template)
     base_dir = locate_base_model(base_model)
-    path = Path(data) if isinstance(data, str | Path) else None
-    check_output_dir(Path(output_dir), base_dir=base_dir, data=path)
-    tokenizer = load_tokenizer(base_dir)
+    check_output_dir(Path(output_dir), base_dir=base_dir, data=Path(data) if isinstance(data, str | Path) else None)
     _check_base(base_dir, asked)
+    tokenizer = load_tokenizer(base_dir)
     train, rejected = encode_split(split.train, prompter, tokenizer, asked)
-    heldout, unscored = encode_split(split.heldout, prompter, tokenizer, asked, scored=True) if count else ([], [])
+    heldout, unscored = encode_split(split.heldout, prompter, tokenizer, asked, scored=True)
     hardware = detect_hardware()
     mean_tokens = sum(len(row.input_ids) for row in train) / len(train)
     decisions = decide(asked, rows=len(train), hardware=hardware, mean_tokens=mean_tokens)
     rows = build_dataset(train, max_length=asked.max_length, packed=bool(decisions.config.packing))
-    total_steps = count_steps(len(rows), decisions.config)
-    intervals = decide_intervals(decisions.config, total_steps)
-    decided = intervals.config
+    plan, intervals = _plan(decisions.config, len(rows), evaluated=bool(heldout))
     report = report_on(
         read=len(loaded.records) + len(loaded.heldout),
         train=train,
@@ -125,16 +118,32 @@ def prepare(
         heldout=heldout,
         rows=rows,
         report=report,
-        config=decided,
+        config=intervals.config,
         asked=asked,
         reasons=(*decisions.reasons, *intervals.reasons),
-        plan=Plan(
-            total_steps=total_steps,
-            warmup_steps=_warmup(decided, total_steps),
-            eval_steps=int(decided.eval_steps or 0) if heldout else 0,
-            save_steps=int(decided.save_steps or total_steps),
-        ),
+        plan=plan,
     )
+
+
+def _split(loaded: LoadedRecords, config: FinetuneConfig) -> Split:
+    count = validation_count(config, len(loaded.records), len(loaded.heldout))
+    fixed = loaded.heldout if config.validation_size is None else ()
+    split = split_records(loaded.records, fixed, count, config.seed)
+    if not split.train:
+        raise RecordError(f"{loaded.name}: no record is left to train on after holding out {len(split.heldout)}")
+    return split
+
+
+def _plan(config: FinetuneConfig, rows: int, *, evaluated: bool) -> tuple[Plan, Decisions]:
+    total_steps = count_steps(rows, config)
+    intervals = decide_intervals(config, total_steps)
+    plan = Plan(
+        total_steps=total_steps,
+        warmup_steps=_warmup(config, total_steps),
+        eval_steps=int(intervals.config.eval_steps or 0) if evaluated else 0,
+        save_steps=int(intervals.config.save_steps or total_steps),
+    )
+    return plan, intervals
 
 
 def count_steps(rows: int, config: FinetuneConfig) -> int:

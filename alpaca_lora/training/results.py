@@ -9,7 +9,7 @@ from typing import Any
 
 from alpaca_lora import _files
 from alpaca_lora._runs import COMPLETE, environment
-from alpaca_lora.models import EMBEDDED, Response
+from alpaca_lora.models import EMBEDDED, EMBEDDED_HUB_ID, Response
 from alpaca_lora.reporting import AnswerPair, DataSummary, ListedRow, RunSummary
 from alpaca_lora.training.answers import pair_answers, stop_rate
 from alpaca_lora.training.encoding import Rejection
@@ -57,7 +57,7 @@ def summarise(
         template=template.name,
         prompt_input=template.prompt_input,
         prompt_no_input=template.prompt_no_input,
-        base_model_hub_id="HuggingFaceTB/SmolLM2-135M-Instruct" if run.base_model == EMBEDDED else None,
+        base_model_hub_id=_hub_id_of(run.base_model),
         heldout_loss_before=losses[0],
         heldout_loss_after=losses[1],
         heldout_tokens=sum(label >= 0 for row in run.heldout for label in row.labels),
@@ -98,6 +98,12 @@ def _summarise_data(run: Preparation) -> DataSummary:
         notes=run.data.notes,
         length_quantiles=run.report.quantiles,
     )
+
+
+def _hub_id_of(base_model: str) -> str | None:
+    if base_model == EMBEDDED:
+        return EMBEDDED_HUB_ID
+    return None if Path(base_model).is_absolute() else base_model.partition("@")[0]
 
 
 def _listed(rejections: Sequence[Rejection]) -> tuple[ListedRow, ...]:

@@ -107,7 +107,7 @@ class AlpacaTrainer(SFTTrainer):
         Raises:
             NonFiniteLossError: NaN or infinity, before it can reach the weights.
         """
-        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-untyped-call]
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}: the learning rate "

@@ -16,6 +16,11 @@ ALIASES = [
     ("question", "answer"),
     ("instruction", "response"),
 ]
+NAMES = ["instruction", "input", "output", "prompt", "response", "context", "instances", "conversations", "messages"]
+TURN = st.fixed_dictionaries(
+    {}, optional={"role": st.sampled_from(["user", "assistant", "system"]), "content": st.text()}
+)
+VALUES = st.none() | st.text() | st.integers() | st.lists(st.text() | TURN, max_size=3)
 
 
 def lines(*objects):
@@ -116,13 +121,6 @@ def test_an_empty_object_is_a_row_without_fields(faults):
         f'd.jsonl:1: field "{field}" is missing; the row has nothing; add it, or name it in column_map'
         for field in ("instruction", "output")
     ]
-
-
-NAMES = ["instruction", "input", "output", "prompt", "response", "context", "instances", "conversations", "messages"]
-TURN = st.fixed_dictionaries(
-    {}, optional={"role": st.sampled_from(["user", "assistant", "system"]), "content": st.text()}
-)
-VALUES = st.none() | st.text() | st.integers() | st.lists(st.text() | TURN, max_size=3)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES), max_size=4))

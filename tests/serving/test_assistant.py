@@ -24,17 +24,17 @@ def assistant(adapter: Path) -> Assistant:
 
 
 def test_a_batch_answers_as_one_by_one(assistant: Assistant):
-    alone = [assistant.respond(record.instruction, record.input, max_new_tokens=24) for record in RECORDS]
+    alone = [assistant.respond(record.instruction, record.input, max_new_tokens=10) for record in RECORDS]
 
-    assert assistant.respond_batch(RECORDS, max_new_tokens=24) == alone
-    assert assistant.respond_batch(RECORDS, max_new_tokens=24, batch_size=2) == alone
+    assert assistant.respond_batch(RECORDS, max_new_tokens=10) == alone
+    assert assistant.respond_batch(RECORDS, max_new_tokens=10, batch_size=2) == alone
     assert len(set(alone)) > 1
 
 
 def test_the_pieces_of_a_stream_are_the_answer(assistant: Assistant):
     for record in RECORDS:
-        pieces = list(assistant.stream(record.instruction, record.input, max_new_tokens=24))
-        assert "".join(pieces) == assistant.respond(record.instruction, record.input, max_new_tokens=24)
+        pieces = list(assistant.stream(record.instruction, record.input, max_new_tokens=10))
+        assert "".join(pieces) == assistant.respond(record.instruction, record.input, max_new_tokens=10)
 
 
 def test_a_beam_search_streams_one_piece(assistant: Assistant):
@@ -81,11 +81,11 @@ def test_the_base_answers_without_the_adapter_and_the_adapter_comes_back(assista
 
 def test_wrong_decoding_options_are_named_together(assistant: Assistant):
     with pytest.raises(ConfigError) as caught:
-        assistant.respond("Say hello.", temprature=0.7, top_p="high")
+        assistant.respond("Say hello.", warmth=0.7, top_p="high")
 
     assert str(caught.value).splitlines() == [
         "top_p must be a number, got 'high'",
-        "unknown decoding option 'temprature'; allowed: max_new_tokens, num_beams, repetition_penalty, seed, "
+        "unknown decoding option 'warmth'; allowed: max_new_tokens, num_beams, repetition_penalty, seed, "
         "temperature, top_k, top_p",
     ]
 
@@ -143,7 +143,9 @@ def test_the_same_template_under_another_name_is_no_other_template(adapter: Path
     assert load(adapter, template=copy, device="cpu").prompter.template.name == "ours"
 
 
-def test_an_adapter_of_another_tool_needs_base_and_template(foreign_adapter: Path, tiny_base: Path, assistant: Assistant):
+def test_an_adapter_of_another_tool_needs_base_and_template(
+    foreign_adapter: Path, tiny_base: Path, assistant: Assistant
+):
     with pytest.raises(ConfigError, match="its prompt is not known: name the template"):
         load(foreign_adapter, base_model=tiny_base)
     with pytest.raises(AdapterError, match="its base is not known: name the base model"):

@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from alpaca_lora.adapters import attach_adapter, loraplus_optimizer, target_names
+from alpaca_lora.config import LoraSettings
+from alpaca_lora.errors import ConfigError
+from alpaca_lora.models import load_base_model
+
+LINEAR = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+
+
+@pytest.fixture
+def base(tiny_base):
+    return load_base_model(tiny_base, precision="bf16", device="cpu")
+
+
+def test_all_linear_is_every_linear_layer_but_the_head(base):
+    assert target_names(base, LoraSettings()) == LINEAR
+
+
+def test_a_name_that_matches_nothing_lists_what_there_is(base):
+    with pytest.raises(ConfigError, match=r"called 'q_prj'; it has down_proj, gate_proj, k_proj"):
+        target_names(base, LoraSettings(target_modules=("q_prj", "v_proj")))
+
+
+def test_only_the_adapter_is_trainable_and_it_is_float32(base):
+    model = attach_adapter(base, LoraSettings(target_modules=("q_proj", "v_proj")), base_dir="")
+    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {parameter.dtype for parameter in trainable.values()} == {torch.float32}
+    assert {name.split(".")[-4] for name in trainable} == {"q_proj", "v_proj"}
+    assert {parameter.dtype for parameter in base.parameters() if not parameter.requires_grad} == {torch.bfloat16}
+
+
+def test_a_fresh_adapter_changes_nothing(tiny_base):
+    ids = torch.arange(5, 25)[None]
+    base = load_base_model(tiny_base, precision="fp32", device="cpu")
+    before = base(ids).logits
+    assert torch.equal(attach_adapter(base, LoraSettings(), base_dir="").eval()(ids).logits, before)
+
+
+def test_the_start_follows_the_seed(tiny_base):
+    def start(seed):
+        torch.manual_seed(seed)
+        base = load_base_model(tiny_base, precision="fp32", device="cpu")
+        model = attach_adapter(base, LoraSettings(), base_dir="")
+        return torch.cat([p.flatten() for p in model.parameters() if p.requires_grad])
+
+    assert torch.equal(start(1), start(1))
+    assert not torch.equal(start(1), start(2))
+
+
+def test_loraplus_moves_b_faster_than_a(base):
+    model = attach_adapter(base, LoraSettings(), base_dir="")
+    optimizer = loraplus_optimizer(model, torch.optim.AdamW, {"lr": 1e-4}, 16.0)
+    rates = {
+        group["lr"]: {name for name, p in model.named_parameters() for q in group["params"] if p is q}
+        for group in optimizer.param_groups
+        if group["params"]
+    }
+    assert set(rates) == {1e-4, 16e-4}
+    assert all(".lora_A." in name for name in rates[1e-4])
+    assert all(".lora_B." in name for name in rates[16e-4])

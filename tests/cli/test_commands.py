@@ -1,0 +1,38 @@
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_finetune_and_chat_work_as_a_script_calls_them(run_python, tiny_base: Path, tmp_path: Path):
+    words = ("red", "green", "blue", "white", "black", "brown")
+    rows = [{"instruction": f"Say {word}.", "output": word} for word in words]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def call(*arguments: str, **options):
+        return run_python("-m", "alpaca_lora", *arguments, cwd=tmp_path, **options)
+
+    command = [
+        *("finetune", "--base-model", str(tiny_base), "--data", "data.jsonl", "--output-dir", "run"),
+        *("--max-length", "160", "--validation-size", "2", "--max-steps", "2", "--probe-size", "0"),
+    ]
+    first = call(*command, "--quiet")
+    assert (first.returncode, first.stdout) == (0, f"{tmp_path / 'run' / 'adapter'}\n"), first.stderr
+
+    again = call(*command)
+    assert again.returncode == 0, again.stderr
+    assert "completed after 2 steps" in again.stdout
+
+    other = call(*command, "--seed", "7")
+    assert other.returncode == 2
+    assert "holds another run: config.seed was 42, now 7" in other.stderr
+
+    answer = call("chat", "--adapter", "run", "--prompt", "Say red.", "--max-new-tokens", "4")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == "note: cut off after 4 tokens; --max-new-tokens allows more\n"
+
+    chat = call("chat", "--adapter", "run", "--max-new-tokens", "4", input="Say red.\n/quit\n")
+    assert chat.returncode == 0, chat.stderr
+    assert chat.stdout.splitlines()[0] == "template 'alpaca'; /help lists the commands, /quit leaves"
+    assert "Traceback" not in chat.stderr

@@ -1,0 +1,38 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from alpaca_lora.cli import main
+from alpaca_lora.cli.conversation import ChatOptions
+from alpaca_lora.models import Decoding
+
+
+def test_the_decoding_options_have_the_defaults_of_the_library():
+    decoding = ChatOptions(adapter="x").decoding
+
+    assert decoding.items() <= dataclasses.asdict(Decoding()).items()
+    assert dataclasses.asdict(Decoding()).keys() - decoding.keys() == {"repetition_penalty"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        (["--prompt", "x"], "error: no adapter at 'missing': give a directory with adapter_config.json"),
+        ([], "error: no adapter at 'missing': give a directory with adapter_config.json"),
+        (["--input", "x"], "error: --input belongs to --prompt; in a conversation /input takes one"),
+        (["--prompt", "x", "--temperature", "99"], "error: temperature must be between 0 and 10, got 99.0"),
+    ],
+)
+def test_chat_refuses_what_cannot_work(capsys, monkeypatch, tmp_path: Path, arguments: list[str], refusal: str):
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["chat", "--adapter", "missing", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert refusal in shown.err
+    assert shown.out == ""
+
+
+def test_chat_needs_an_adapter(capsys: pytest.CaptureFixture[str]):
+    assert main(["chat"]) == 2
+    assert "--adapter" in capsys.readouterr().err

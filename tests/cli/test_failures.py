@@ -1,0 +1,60 @@
+import errno
+
+import pytest
+
+from alpaca_lora.cli.failures import explain
+from alpaca_lora.errors import AlpacaLoraError, ConfigError, NonFiniteLossError, RunError
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+def raised_from(cause: BaseException) -> BaseException:
+    error = RunError("cannot save")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("config.epochs must be a number"), 2, "error: config.epochs must be a number"),
+        (NonFiniteLossError("the loss is nan"), 2, "error: the loss is nan"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "error: '/x': Permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device"), 4, "error: the disk is full: make room and try again"),
+        (
+            raised_from(OSError(errno.ENOSPC, "No space left")),
+            4,
+            "error: the disk is full: make room and try again",
+        ),
+        (MemoryError(), 4, "error: out of memory"),
+        (OutOfMemoryError("CUDA out of memory"), 4, "error: out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "error: out of memory"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (
+            RuntimeError("oops"),
+            1,
+            "error: this is a fault of alpaca-lora, not of your input (RuntimeError: oops); run the command again with "
+            "--debug and report what it prints",
+        ),
+    ],
+)
+def test_a_failure_has_its_code_and_its_sentence(capsys, error: BaseException, code: int, said: str):
+    assert explain(error, "chat") == code
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), OSError(errno.ENOSPC, "No space left")])
+def test_what_can_be_resumed_says_so_when_training(capsys, error: BaseException):
+    explain(error, "finetune")
+
+    assert capsys.readouterr().err.endswith(
+        "\n       nothing that was saved is lost: the same command goes on from the run's newest checkpoint\n"
+    )
+
+
+def test_every_line_of_a_message_is_shown(capsys: pytest.CaptureFixture[str]):
+    explain(AlpacaLoraError("first\nsecond"), "finetune")
+
+    assert capsys.readouterr().err == "error: first\n       second\n"

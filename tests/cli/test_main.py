@@ -1,0 +1,109 @@
+import errno
+import json
+
+import pytest
+
+from alpaca_lora._version import __version__
+from alpaca_lora.cli import main
+from alpaca_lora.cli.commands import COMMANDS, Command
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch):
+    """Let `doctor` end with an exception."""
+
+    def fail(error: BaseException) -> None:
+        def run(arguments: list[str]) -> int:
+            raise error
+
+        monkeypatch.setitem(COMMANDS, "doctor", Command(run, "", ()))
+
+    return fail
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_the_help_names_every_command_with_an_example(capsys: pytest.CaptureFixture[str], arguments: list[str]):
+    assert main(arguments) == 0
+
+    shown = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert f"  {name}" in shown
+        assert f"  {command.examples[0]}\n" in shown
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+def test_an_unknown_command_is_told_its_neighbour(capsys: pytest.CaptureFixture[str]):
+    assert main(["finetun"]) == 2
+    assert capsys.readouterr().err == (
+        "error: unknown command 'finetun'; did you mean 'finetune'? Commands: finetune, chat, inspect, doctor; "
+        "alpaca-lora --help explains them\n"
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_commands_help_ends_in_its_examples(capsys: pytest.CaptureFixture[str], name: str):
+    assert main([name, "--help"]) == 0
+
+    examples = "".join(f"  {example}\n" for example in COMMANDS[name].examples)
+    assert capsys.readouterr().out.endswith(f"\nexamples:\n{examples}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_unknown_option_is_bad_input(capsys: pytest.CaptureFixture[str], name: str):
+    assert main([name, "--no-such-option", "1"]) == 2
+    assert "--no-such-option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("oops"), 1),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.yaml"), 2),
+        (MemoryError(), 4),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_an_exception_becomes_an_exit_code_and_no_traceback(capsys, failing, error: BaseException, code: int):
+    failing(error)
+
+    assert main(["doctor"]) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], failing):
+    failing(RuntimeError("oops"))
+
+    assert main(["doctor", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_module_is_the_command(run_python):
+    done = run_python("-m", "alpaca_lora", "finetune", "--epochs", "banana")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: config.epochs must be a number above 0, got 'banana' (text)\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_loads_no_training_stack_and_the_first_help_no_parser(run_python, name: str):
+    code = "import json, sys; from alpaca_lora.cli import main; main(sys.argv[1:]); print(json.dumps([*sys.modules]))"
+    stack = {"datasets", "numpy", "pandas", "peft", "torch", "transformers", "trl"}
+
+    def loaded(*arguments: str) -> set[str]:
+        return set(json.loads(run_python("-c", code, *arguments).stdout.splitlines()[-1]))
+
+    assert loaded(name, "--help") & stack == set()
+    assert loaded("--help") & {*stack, "tyro", "pydantic", "rich"} == set()
+
+
+def test_a_reader_that_leaves_early_is_no_error(run_python):
+    code = (
+        "import subprocess, sys; command = [sys.executable, '-m', 'alpaca_lora', '--help'];"
+        "child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE);"
+        "child.stdout.close(); print(child.stderr.read().decode(), child.wait())"
+    )
+    assert run_python("-c", code).stdout == " 0\n"

@@ -1,0 +1,232 @@
+import json
+import shutil
+from hashlib import sha256
+
+import pytest
+
+from alpaca_lora import Record
+from alpaca_lora.adapters import check_adapter, read_sidecar
+from alpaca_lora.errors import ConfigError, EncodingError, NonFiniteLossError, RecordError, RunError
+
+pytestmark = pytest.mark.slow
+
+
+def digest(result):
+    return sha256((result.adapter_dir / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+def test_the_run_directory_holds_what_it_promises(finished):
+    names = {path.name for path in finished.output_dir.iterdir() if not path.name.startswith(".")}
+    assert names == {
+        "run.json",
+        "metrics.jsonl",
+        "checkpoint-4",
+        "checkpoint-6",
+        "adapter",
+        "report.html",
+        "loss.png",
+        "README.md",
+        "COMPLETE",
+    }
+
+
+def test_training_lowers_the_loss_on_records_that_it_never_saw(finished):
+    assert finished.metrics["heldout_loss_after"] < finished.metrics["heldout_loss_before"]
+    assert finished.status == "completed"
+    assert finished.metrics["steps"] == 6
+
+
+def test_metrics_hold_one_line_per_step_and_evaluation(finished):
+    lines = [json.loads(line) for line in (finished.output_dir / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if "heldout_loss" in line] == [0, 2, 4, 6]
+    assert set(steps[0]) == {
+        "step",
+        "loss",
+        "grad_norm",
+        "learning_rate",
+        "tokens",
+        "tokens_per_second",
+        "memory_bytes",
+        "seconds",
+    }
+    assert steps[-1]["tokens"] == finished.summary.tokens_trained
+
+
+def test_the_sidecar_knows_its_training(finished, tiny_base):
+    sidecar = read_sidecar(finished.adapter_dir)
+    assert sidecar.base_model == str(tiny_base)
+    assert sidecar.losses != sidecar.base_losses
+    assert check_adapter(finished.adapter_dir, tiny_base) == pytest.approx(sidecar.losses, abs=1e-5)
+
+
+def test_every_record_is_accounted_for(run_tiny, tmp_path):
+    long = Record("Say it.", "", "word " * 400, origin="words.json:99")
+    result = run_tiny(tmp_path / "run", [*[Record(f"Say {n}.", "", f"{n} {n}") for n in range(12)], long], max_steps=1)
+    data = result.summary.data
+    assert data.trained_rows + data.heldout_rows + len(data.dropped) == 13
+    assert [(row.origin, row.reason) for row in data.dropped] == [("record 13", "longer than 512 tokens")]
+
+
+class TestRepeat:
+    """Equal input gives equal bytes, and a finished run is not run again."""
+
+    def test_two_runs_give_the_same_bytes(self, finished, run_tiny, tmp_path):
+        assert digest(run_tiny(tmp_path / "again")) == digest(finished)
+
+    def test_another_seed_gives_other_bytes(self, finished, run_tiny, tmp_path):
+        assert digest(run_tiny(tmp_path / "other", seed=43)) != digest(finished)
+
+    def test_a_complete_run_returns_its_result(self, finished, run_tiny):
+        before = {path: path.stat().st_mtime_ns for path in finished.output_dir.rglob("*") if path.is_file()}
+        again = run_tiny(finished.output_dir)
+        assert again.summary == finished.summary
+        assert {p: p.stat().st_mtime_ns for p in before} == before
+
+    def test_other_settings_may_not_enter(self, finished, run_tiny):
+        with pytest.raises(RunError, match=r"config\.learning_rate was 0\.005, now 0\.004"):
+            run_tiny(finished.output_dir, learning_rate=4e-3)
+
+
+class TestResume:
+    """An interrupted run ends with the bytes of an uninterrupted one."""
+
+    @pytest.fixture
+    def interrupted(self, finished, tmp_path):
+        """The run as it stood after its fourth step."""
+        run = tmp_path / "run"
+        shutil.copytree(finished.output_dir, run)
+        for name in ("COMPLETE", "report.html", "loss.png", "README.md"):
+            (run / name).unlink()
+        for name in ("adapter", "checkpoint-6"):
+            shutil.rmtree(run / name)
+        return run
+
+    def test_the_adapter_is_the_same_to_the_byte(self, interrupted, run_tiny, finished):
+        result = run_tiny(interrupted)
+        assert result.resumed_from == interrupted / "checkpoint-4"
+        assert digest(result) == digest(finished)
+
+    def test_no_step_is_written_twice(self, interrupted, run_tiny):
+        run_tiny(interrupted)
+        lines = [json.loads(line) for line in (interrupted / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
+        assert [line["step"] for line in lines if "heldout_loss" in line] == [0, 2, 4, 6]
+
+    def test_if_no_checkpoint_verifies_it_refuses_to_start_over(self, interrupted, run_tiny):
+        shutil.copytree(interrupted / "checkpoint-4", interrupted / "checkpoint-5")
+        (interrupted / "checkpoint-4" / "optimizer.pt").write_bytes(b"")
+        with pytest.raises(
+            RunError, match=r"no checkpoint .* verifies: skipped checkpoint-5: .*; skipped checkpoint-4"
+        ):
+            run_tiny(interrupted)
+
+    def test_never_refuses_a_directory_with_a_run(self, interrupted, run_tiny):
+        with pytest.raises(RunError, match="resume is 'never'"):
+            run_tiny(interrupted, resume="never")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"packing": True, "micro_batch_size": 1, "max_length": 256},
+        {"precision": "bf16"},
+        {"quantization": "nf4", "precision": "bf16"},
+        {"lora": {"rank": 4, "rslora": True, "dora": True}},
+        {"lora": {"rank": 4, "init": "pissa"}},
+        {"loraplus_ratio": 16.0},
+        {"neftune_alpha": 5.0},
+        {"gradient_checkpointing": True},
+        {"train_on_prompt": True},
+        {"lr_schedule": "constant", "warmup_steps": 1},
+        {"report_to": ["tensorboard"]},
+        {"validation_size": 0},
+    ],
+    ids=lambda settings: "-".join(map(str, settings)),
+)
+def test_every_mode_trains_and_passes_the_health_gate(run_tiny, tmp_path, settings):
+    result = run_tiny(tmp_path / "run", max_steps=2, **settings)
+    assert result.status == "completed"
+    assert read_sidecar(result.adapter_dir).losses != read_sidecar(result.adapter_dir).base_losses
+
+
+def test_checkpointing_changes_memory_and_not_the_result(finished, run_tiny, tmp_path):
+    assert digest(run_tiny(tmp_path / "run", gradient_checkpointing=True)) == digest(finished)
+
+
+def test_one_batch_of_four_equals_four_of_one(run_tiny, tmp_path):
+    from safetensors.torch import load_file
+
+    options = {"lora": {"rank": 4, "dropout": 0.0}, "max_steps": 2}
+    whole = run_tiny(tmp_path / "whole", micro_batch_size=4, **options)
+    parts = run_tiny(tmp_path / "parts", micro_batch_size=1, **options)
+    first, second = (load_file(run.adapter_dir / "adapter_model.safetensors") for run in (whole, parts))
+    for name, tensor in first.items():
+        assert second[name] == pytest.approx(tensor, abs=2e-4)
+
+
+def test_keep_best_ships_the_best_evaluated_step(run_tiny, tmp_path):
+    result = run_tiny(
+        tmp_path / "run",
+        keep_best=True,
+        early_stopping_patience=1,
+        learning_rate=0.01,
+        lr_schedule="constant",
+        max_steps=40,
+    )
+    lines = [json.loads(line) for line in (result.output_dir / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["heldout_loss"] for line in lines if "heldout_loss" in line and line["step"] > 0]
+    assert result.metrics["heldout_loss_after"] == pytest.approx(min(losses), abs=1e-6)
+
+
+class TestBadInput:
+    """One error, before anything is written."""
+
+    @pytest.mark.parametrize(
+        ("settings", "error", "said"),
+        [
+            ({"lora": {"target_modules": ("q_prj",)}}, ConfigError, "no linear layer of this llama model is called"),
+            ({"max_length": 9}, EncodingError, "no record can be trained on"),
+            ({"max_length": 4096}, ConfigError, r"config\.max_length must be at most 1024"),
+            ({"validation_size": 20}, ConfigError, "leaves none of 20 records"),
+            ({"precision": "fp16"}, ConfigError, "does not work on the cpu"),
+            ({"trainer_options": {"no_such_option": 1}}, ConfigError, r"config\.trainer_options"),
+        ],
+    )
+    def test_settings_that_cannot_work(self, run_tiny, tmp_path, settings, error, said):
+        with pytest.raises(error, match=said):
+            run_tiny(tmp_path / "run", **settings)
+        assert not (tmp_path / "run" / "adapter").exists()
+
+    def test_the_base_model_as_output(self, run_tiny, tiny_base):
+        with pytest.raises(ConfigError, match="the base model's own directory"):
+            run_tiny(tiny_base)
+
+    def test_a_directory_with_other_things(self, run_tiny, tmp_path):
+        (tmp_path / "thesis.txt").write_text("years of work")
+        with pytest.raises(ConfigError, match=r"not empty and no run of ours \(it holds thesis\.txt\)"):
+            run_tiny(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+    def test_records_with_faults(self, tiny_base, tmp_path):
+        from alpaca_lora.training import finetune
+
+        with pytest.raises(RecordError, match="record 1"):
+            finetune(tiny_base, [{"instruction": "x"}], tmp_path / "run", progress=False)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(run_tiny, tmp_path, monkeypatch):
+    from alpaca_lora.training import trainer
+
+    def poisoned(model, inputs, labels):
+        logits, targets = honest(model, inputs, labels)
+        return logits * float("nan"), targets
+
+    honest = trainer.supervised_logits
+    monkeypatch.setattr(trainer, "supervised_logits", poisoned)
+    with pytest.raises(NonFiniteLossError, match="the loss is nan at step 1"):
+        run_tiny(tmp_path / "run")
+    assert not (tmp_path / "run" / "adapter").exists()
+    assert not (tmp_path / "run" / "COMPLETE").exists()
