@@ -95,17 +95,11 @@ def prepare(
     train, rejected = encode_split(split.train, prompter, tokenizer, asked)
     heldout, unscored = encode_split(split.heldout, prompter, tokenizer, asked, scored=True)
     hardware = detect_hardware()
-    mean_tokens = sum(len(row.input_ids) for row in train) / len(train)
-    decisions = decide(asked, rows=len(train), hardware=hardware, mean_tokens=mean_tokens)
+    decisions = decide(asked, rows=len(train), hardware=hardware, mean_tokens=_mean_length(train))
     rows = build_dataset(train, max_length=asked.max_length, packed=bool(decisions.config.packing))
     plan, intervals = _plan(decisions.config, len(rows), evaluated=bool(heldout))
-    report = report_on(
-        read=len(loaded.records) + len(loaded.heldout),
-        train=train,
-        heldout=heldout,
-        rejected=[*rejected, *unscored, *split.leaked],
-        rows=len(rows),
-    )
+    rejected += [*unscored, *split.leaked]
+    read = len(loaded.records) + len(loaded.heldout)
     return Preparation(
         base_model=_name_of(base_model, base_dir),
         base_dir=base_dir,
@@ -117,12 +111,16 @@ def prepare(
         heldout_records=split.heldout,
         heldout=heldout,
         rows=rows,
-        report=report,
+        report=report_on(read=read, train=train, heldout=heldout, rejected=rejected, rows=len(rows)),
         config=intervals.config,
         asked=asked,
         reasons=(*decisions.reasons, *intervals.reasons),
         plan=plan,
     )
+
+
+def _mean_length(rows: list[EncodedRow]) -> float:
+    return sum(len(row.input_ids) for row in rows) / len(rows)
 
 
 def _split(loaded: LoadedRecords, config: FinetuneConfig) -> Split:

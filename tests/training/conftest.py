@@ -40,7 +40,7 @@ def run_tiny(tiny_base: Path) -> Callable[..., Any]:
             "lora": {"rank": 4, "alpha": 8.0, "dropout": 0.1},
             **settings,
         }
-        data = [dict(instruction=r.instruction, input=r.input, output=r.output) for r in records or RECORDS]
+        data = [{"instruction": r.instruction, "input": r.input, "output": r.output} for r in records or RECORDS]
         return finetune(tiny_base, data, directory, config=FinetuneConfig(**options), progress=False)
 
     return run
