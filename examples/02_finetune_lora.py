@@ -20,9 +20,9 @@ def main() -> None:
         lora=LoraSettings(rank=8, alpha=16),
         max_length=256,  # tokens
         packing=False,
-        batch_size=4,  # records per optimizer step
+        batch_size=2,  # records per optimizer step
         max_steps=arguments.max_steps,
-        validation_size=8,  # records held out
+        validation_size=4,  # records held out
         probe_size=2,  # of them answered before and after training
         probe_max_new_tokens=16,
     )

@@ -15,8 +15,8 @@ def fingerprint(directory: Path) -> str:
     """Return a digest of a base model's weights.
 
     From every tensor of every safetensors file it takes the name, the shape and sixteen values spread evenly over it,
-    so that a 7B model costs a few hundred page reads. Values are rounded to bfloat16, so the same weights stored in
-    another precision, or held quantised in memory, are the same model.
+    so that a 7B model costs a few hundred page reads. Values are rounded to bfloat16, so the same weights stored as
+    float32 or as bfloat16 are the same model.
 
     Args:
         directory: a local base model with *.safetensors.

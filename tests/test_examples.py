@@ -1,0 +1,100 @@
+"""The examples run as they stand, with as few steps as there can be, each in an empty directory."""
+
+import ast
+import re
+
+import pytest
+
+INSTRUCTION = ("Turn the sentence into a question.", "The train leaves at noon.")
+NO_TORCH = "import runpy, sys; runpy.run_path(sys.argv[1]); sys.exit('torch' in sys.modules)"
+
+
+@pytest.fixture(scope="session")
+def examples(repository):
+    """The folder of the examples."""
+    return repository / "examples"
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """The directory in which the examples that train are run; the run of the first one is `runs/alpaca-mini`."""
+    return tmp_path_factory.mktemp("examples")
+
+
+@pytest.fixture(scope="module")
+def trained(examples, run_python, workplace):
+    """What 02_finetune_lora.py printed."""
+    script = examples / "02_finetune_lora.py"
+    done = run_python(script, "--output-dir", "runs/alpaca-mini", "--max-steps", "2", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def metrics_in(text):
+    """The numbers that an example printed, by name."""
+    return {name: ast.literal_eval(value) for name, value in re.findall(r"^(\w+): (\S+)$", text, re.MULTILINE)}
+
+
+def test_no_example_is_longer_than_sixty_lines(examples):
+    scripts = sorted(examples.glob("*.py"))
+    assert scripts
+    assert [script.name for script in scripts if len(script.read_text(encoding="utf-8").splitlines()) > 60] == []
+
+
+def test_prompts_prints_a_prompt_and_a_response_without_torch(examples, run_python):
+    done = run_python("-c", NO_TORCH, examples / "01_prompts.py")
+    assert done.returncode == 0, done.stderr
+    assert "### Response:\nDoes the train leave at noon?\nresponse: Red, blue and yellow.\n" in done.stdout
+
+
+@pytest.mark.slow
+def test_finetune_lora_trains_and_answers(trained, workplace):
+    metrics = metrics_in(trained)
+    assert metrics["steps"] == 2
+    assert metrics["heldout_loss_before"] != metrics["heldout_loss_after"]
+    assert (workplace / "runs/alpaca-mini/COMPLETE").is_file()
+
+
+@pytest.mark.slow
+def test_finetune_qlora_trains_on_a_base_in_four_bits(examples, run_python, workplace):
+    script = examples / "03_finetune_qlora.py"
+    done = run_python(script, "--output-dir", "runs/qlora", "--max-steps", "2", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert metrics_in(done.stdout)["steps"] == 2
+    assert '"method": "nf4"' in (workplace / "runs/qlora/run.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trained")
+def test_chat_and_plain_peft_give_the_same_answer(examples, repository, run_python, workplace):
+    script = examples / "04_chat.py"
+    chat = run_python(script, "runs/alpaca-mini", *INSTRUCTION, "--max-new-tokens", "32", cwd=workplace)
+    assert chat.returncode == 0, chat.stderr
+    how_to = (repository / "docs/how-to/plain-peft.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"<!-- run: adapter -->\n```python\n(.*?)```", how_to, re.DOTALL)
+    peft = run_python("-c", code, cwd=workplace)
+    assert peft.returncode == 0, peft.stderr
+    assert peft.stdout.strip() == chat.stdout.strip() != ""
+
+
+def test_the_notebook_is_stored_without_outputs(examples):
+    import nbformat
+
+    notebook = nbformat.read(examples / "notebook_finetune.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    assert [cell.id for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")] == []
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_its_first_cell_to_its_last(examples, monkeypatch, repository, tmp_path):
+    import nbclient
+    import nbformat
+
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    notebook = nbformat.read(examples / "notebook_finetune.ipynb", as_version=4)
+    (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    parameters.source = "max_steps = 2"
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = {kind for cell in notebook.cells for output in cell.get("outputs", []) for kind in output.get("data", {})}
+    assert "image/png" in shown
+    assert (tmp_path / "runs/notebook/COMPLETE").is_file()

@@ -1,0 +1,296 @@
+import json
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from alpaca_lora import _files
+from alpaca_lora._runs import (
+    _FREE,
+    COMPLETE,
+    CONTRACT,
+    METRICS,
+    check_output_dir,
+    enter_run,
+    environment,
+    read_metrics,
+    rewind_metrics,
+)
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.errors import ConfigError, RunError
+
+WANTED = {
+    "base_model": "smollm2-135m",
+    "data": {"name": "alpaca-mini", "sha256": "a" * 64},
+    "config": FinetuneConfig().model_dump(mode="json"),
+    "total_steps": 100,
+    "environment": {"torch": "2.13.0"},
+    "decisions": ["epochs 3: few rows"],
+}
+
+
+def changed(**values):
+    return WANTED | values
+
+
+def configured(**settings):
+    return changed(config=WANTED["config"] | settings)
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The directory of a run that has written its first checkpoint."""
+    assert not enter_run(tmp_path, WANTED, resume="auto")
+    (tmp_path / "checkpoint-8").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def complete(begun):
+    (begun / COMPLETE).touch()
+    return begun
+
+
+def test_a_new_run_writes_its_contract(tmp_path):
+    assert not enter_run(tmp_path / "run", WANTED, resume="auto")
+    assert json.loads((tmp_path / "run" / CONTRACT).read_text()) == WANTED
+
+
+def test_the_same_run_may_go_on(begun):
+    before = (begun / CONTRACT).read_bytes()
+    assert not enter_run(begun, WANTED, resume="auto")
+    assert (begun / CONTRACT).read_bytes() == before
+
+
+def test_a_complete_run_is_recognised(complete):
+    assert enter_run(complete, WANTED, resume="auto")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "difference"),
+    [
+        (changed(base_model="./other"), "base_model was 'smollm2-135m', now './other'"),
+        (changed(total_steps=200), "total_steps was 100, now 200"),
+        (configured(seed=7), f"config.seed was {FinetuneConfig().seed}, now 7"),
+        (changed(data={"name": "alpaca-mini", "sha256": "b" * 64}), f"data.sha256 was '{'a' * 56}…, now '{'b' * 56}…"),
+        (configured(lora=WANTED["config"]["lora"] | {"rank": 3}), "config.lora.rank was 16, now 3"),
+        ({name: value for name, value in WANTED.items() if name != "total_steps"}, "total_steps was 100, now None"),
+        (changed(template="alpaca"), "template was None, now 'alpaca'"),
+    ],
+)
+def test_another_run_is_refused_with_what_was_and_what_is(wanted, difference, begun):
+    before = (begun / CONTRACT).read_bytes()
+    with pytest.raises(RunError) as caught:
+        enter_run(begun, wanted, resume="auto")
+    message = f"{str(begun)!r} holds another run: {difference}. Give a new output_dir, or the old settings to go on"
+    assert str(caught.value) == message
+    assert (begun / CONTRACT).read_bytes() == before
+
+
+def test_all_differences_are_named_at_once(begun):
+    with pytest.raises(RunError) as caught:
+        enter_run(begun, configured(seed=7) | {"base_model": "x", "total_steps": 1}, resume="auto")
+    assert re.findall(r"(\S+) was", str(caught.value)) == ["base_model", "config.seed", "total_steps"]
+
+
+def test_a_complete_run_refuses_other_settings_too(complete):
+    with pytest.raises(RunError, match="holds another run"):
+        enter_run(complete, configured(seed=7), resume="auto")
+
+
+def test_what_decides_how_a_run_is_watched_may_change(begun):
+    assert FinetuneConfig.model_fields.keys() >= _FREE
+    for name in _FREE:
+        enter_run(begun, configured(**{name: "changed"}), resume="auto")
+
+
+def test_every_other_setting_is_part_of_the_contract(begun):
+    for name in WANTED["config"].keys() - _FREE:
+        with pytest.raises(RunError, match=rf"holds another run: config\.{name} was "):
+            enter_run(begun, configured(**{name: "changed"}), resume="auto")
+
+
+def test_a_name_is_free_only_among_the_settings(begun):
+    with pytest.raises(RunError, match=r"holds another run: save_steps was None, now 3\."):
+        enter_run(begun, changed(save_steps=3), resume="auto")
+
+
+def test_versions_and_reasons_may_change(begun):
+    assert not enter_run(begun, changed(environment={"torch": "3.0"}, decisions=[]), resume="auto")
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_may_be_done_anew(tmp_path):
+    enter_run(tmp_path, WANTED, resume="auto")
+    (tmp_path / METRICS).write_text('{"step": 0, "heldout_loss": 2.0}\n')
+    assert not enter_run(tmp_path, configured(seed=7), resume="never")
+    assert json.loads((tmp_path / CONTRACT).read_text()) == configured(seed=7)
+
+
+@pytest.mark.parametrize("kept", ["checkpoint-8", "adapter", COMPLETE])
+def test_resume_never_refuses_a_run_that_left_something(kept, tmp_path):
+    enter_run(tmp_path, WANTED, resume="never")
+    (tmp_path / kept).mkdir()
+    with pytest.raises(RunError) as caught:
+        enter_run(tmp_path, WANTED, resume="never")
+    assert str(caught.value) == f"{str(tmp_path)!r} holds a run already and resume is 'never': give a new output_dir"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"base_model": "smo', b"[]", b"null", b"\xff\xfe"])
+def test_a_damaged_contract_is_an_error_and_left_alone(content, begun):
+    (begun / CONTRACT).write_bytes(content)
+    with pytest.raises(RunError) as caught:
+        enter_run(begun, WANTED, resume="auto")
+    assert str(caught.value).startswith(f"{str(begun / CONTRACT)!r} is damaged (")
+    assert str(caught.value).endswith("): give a new output_dir")
+    assert (begun / CONTRACT).read_bytes() == content
+
+
+LINES = [
+    {"step": 0, "heldout_loss": 3.0},
+    {"step": 1, "loss": 2.5, "tokens": 100},
+    {"step": 2, "loss": 2.0, "tokens": 210},
+    {"step": 2, "heldout_loss": 2.2},
+    {"step": 3, "loss": 1.5, "tokens": 300},
+]
+
+
+@pytest.fixture
+def logged(tmp_path):
+    with _files.open_journal(tmp_path / METRICS) as stream:
+        for line in LINES:
+            _files.append_line(stream, line)
+    return tmp_path
+
+
+def tear(run_dir: Path, content: bytes) -> None:
+    path = run_dir / METRICS
+    path.write_bytes(path.read_bytes() + content)
+
+
+def test_metrics_are_read_as_they_were_written(logged):
+    assert read_metrics(logged) == LINES
+
+
+def test_a_run_without_metrics_has_none(tmp_path):
+    assert read_metrics(tmp_path) == []
+
+
+@pytest.mark.parametrize("torn", [b"{", b'{"step": 4', b'{"step": 4, "loss": 1.0}', '{"note": "é'.encode()[:-1]])
+def test_a_torn_last_line_counts_for_nothing(torn, logged):
+    tear(logged, torn)
+    assert read_metrics(logged) == LINES
+    rewind_metrics(logged, 3)
+    assert read_metrics(logged) == LINES
+    assert (logged / METRICS).read_bytes().endswith(b"}\n")
+
+
+def test_separators_inside_a_text_end_no_line(tmp_path):
+    line = {"step": 1, "note": "a\u2028b\x85c\rd\ne"}
+    with _files.open_journal(tmp_path / METRICS) as stream:
+        _files.append_line(stream, line)
+    assert read_metrics(tmp_path) == [line]
+
+
+@pytest.mark.parametrize(
+    ("step", "kept", "last"),
+    [(-1, 0, {}), (0, 1, {}), (1, 2, LINES[1]), (2, 4, LINES[2]), (3, 5, LINES[4]), (9, 5, LINES[4])],
+)
+def test_rewinding_drops_what_came_later(step, kept, last, logged):
+    assert rewind_metrics(logged, step) == last
+    assert read_metrics(logged) == LINES[:kept]
+
+
+def test_a_run_without_metrics_can_be_rewound(tmp_path):
+    assert rewind_metrics(tmp_path, -1) == {}
+    assert read_metrics(tmp_path) == []
+
+
+def refusal(output_dir, base_dir=None, data=None):
+    with pytest.raises(ConfigError) as caught:
+        check_output_dir(output_dir, base_dir=base_dir, data=data)
+    message = str(caught.value)
+    head, tail = f"output_dir {str(output_dir)!r}: ", "; give a new or empty directory, as 'runs/my-run'"
+    assert message.startswith(head)
+    assert message.endswith(tail)
+    return message.removeprefix(head).removesuffix(tail)
+
+
+def test_an_output_directory_is_no_file(tmp_path):
+    (tmp_path / "file").touch()
+    assert refusal(tmp_path / "file") == "it is a file"
+    assert refusal(tmp_path / "file" / "run") == "a directory above it is a file"
+
+
+def test_a_root_home_or_library_directory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    for path in (Path("/"), Path("~"), tmp_path / "home", tmp_path / "lib" / "site-packages" / "runs"):
+        assert refusal(path) == "it holds more than runs"
+    check_output_dir(Path("~/runs"), base_dir=None, data=None)
+
+
+def test_the_base_models_directory_is_refused(tmp_path):
+    assert refusal(tmp_path, base_dir=tmp_path) == "it is the base model's own directory"
+    assert refusal(tmp_path / "a" / "..", base_dir=tmp_path) == "it is the base model's own directory"
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert refusal(tmp_path / "link", base_dir=tmp_path) == "it is the base model's own directory"
+    check_output_dir(tmp_path / "run", base_dir=tmp_path, data=None)
+
+
+@pytest.mark.parametrize("name", ["config.json", "adapter_config.json"])
+def test_a_directory_with_a_model_or_an_adapter_is_refused(name, tmp_path):
+    (tmp_path / name).touch()
+    assert refusal(tmp_path) == "it holds a model or an adapter"
+    (tmp_path / CONTRACT).touch()
+    assert refusal(tmp_path) == "it holds a model or an adapter"
+
+
+def test_the_directory_of_the_data_is_refused(tmp_path):
+    (tmp_path / "data.jsonl").touch()
+    assert refusal(tmp_path, data=tmp_path / "data.jsonl") == "it holds the data 'data.jsonl'"
+    check_output_dir(tmp_path / "run", base_dir=None, data=tmp_path / "data.jsonl")
+
+
+def test_the_data_may_lie_in_a_run_that_is_there(tmp_path):
+    (tmp_path / "data.jsonl").touch()
+    (tmp_path / CONTRACT).touch()
+    check_output_dir(tmp_path, base_dir=None, data=tmp_path / "data.jsonl")
+
+
+def test_a_directory_of_something_else_is_refused_with_what_it_holds(tmp_path):
+    for name in ("thesis.tex", "photos", "b", "a"):
+        (tmp_path / name).touch()
+    assert refusal(tmp_path) == "it is not empty and no run of ours (it holds a, b, photos)"
+
+
+@pytest.mark.parametrize("files", [[], [".lock"], [".lock", ".staging-x"], [CONTRACT, METRICS, "adapter"]])
+def test_a_new_an_empty_and_a_run_directory_are_fine(files, tmp_path):
+    for name in files:
+        (tmp_path / name).touch()
+    check_output_dir(tmp_path, base_dir=tmp_path / "base", data=Path("data.jsonl"))
+    check_output_dir(tmp_path / "new" / "run", base_dir=None, data=None)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_environment_names_what_a_run_was_made_with():
+    versions = environment()
+    assert versions["python"] == platform.python_version()
+    assert versions["platform"] == platform.platform(terse=True)
+    for name in ("torch", "transformers", "trl", "peft", "datasets", "safetensors"):
+        assert versions[name] == metadata.version(name)
+    assert json.loads(json.dumps(versions)) == versions
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
+    real = metadata.version
+
+    def version(name):
+        if name == "bitsandbytes":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert "bitsandbytes" not in environment()
+    assert "torch" in environment()
