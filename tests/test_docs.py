@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import importlib.util
 import io
 import re
 import shlex
@@ -16,7 +17,7 @@ import alpaca_lora
 from alpaca_lora.cli import main
 from alpaca_lora.cli.commands import COMMANDS
 from alpaca_lora.cli.legacy import translate
-from alpaca_lora.config import load_config
+from alpaca_lora.config import config_reference, load_config
 from alpaca_lora.planning import available_presets
 
 REPOSITORY = Path(__file__).parents[1]
@@ -262,3 +263,30 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     pages = "".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html"))
     assert re.findall(r"""(?:src|<link[^>]* href)=["']?https?://[^"' >]+""", pages) == []
+
+
+@pytest.fixture
+def hooks():
+    """The module that fills the reference pages."""
+    spec = importlib.util.spec_from_file_location("hooks", REPOSITORY / "docs/hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_has_every_setting_preset_and_command(hooks):
+    page = hooks.on_page_markdown(
+        "\n".join(f"<!-- generated: {name} -->" for name in ("settings", "presets", "commands"))
+    )
+    wanted = {*(f"| `{name}` |" for name, *_ in config_reference()), *(f"## {name}" for name in available_presets())}
+    assert [text for text in (*wanted, *FLAGS["finetune"]) if text not in page] == []
+
+
+def test_an_unknown_mark_ends_the_build(hooks):
+    with pytest.raises(KeyError):
+        hooks.on_page_markdown("<!-- generated: weather -->")
+
+
+def test_the_reference_names_everything_that_the_facade_exports():
+    page = read("docs/reference/api/alpaca_lora.md")
+    assert [name for name in alpaca_lora.__all__ if f"`{name}`" not in page] == []

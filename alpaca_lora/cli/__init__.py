@@ -20,6 +20,11 @@ from alpaca_lora.cli.failures import explain
 __all__ = ["main"]
 
 
+_SPINS = "1000"
+"""How often a thread of torch looks for work before it sleeps. With OpenMP's own 300,000 a second busy process slows a
+training step on a CPU more than tenfold; with fewer the step is as fast on an idle machine (benchmarks/README.md)."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line.
 
@@ -29,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a fault of this program, 2 bad input, 4 out of disk or memory, 130 interrupted.
     """
+    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -5,8 +5,8 @@ A preset is data, one YAML file each. This module reads them; which settings the
 
 from dataclasses import dataclass
 
-from alpaca_lora._presets import preset_document, preset_names
 from alpaca_lora.config import FinetuneConfig, config_from_dict
+from alpaca_lora.config.preset_files import preset_document, preset_names
 
 __all__ = ["Preset", "available_presets", "preset"]
 

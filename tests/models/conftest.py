@@ -1,23 +1,11 @@
 """The tiny base model as it is loaded for real, and copies of its directory to damage."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-
-@pytest.fixture(autouse=True)
-def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compute in one thread unless the embedded model is at work: on tensors this small, threads mostly wait."""
-    import torch
-
-    threads = torch.get_num_threads()
-    if not request.node.get_closest_marker("slow"):
-        torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

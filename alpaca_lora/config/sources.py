@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alpaca_lora._config_faults import Place
-from alpaca_lora._config_rules import as_method
-from alpaca_lora._presets import known_presets, preset_document, preset_names
-from alpaca_lora._yaml import read_settings
+from alpaca_lora.config.faults import Place
+from alpaca_lora.config.preset_files import known_presets, preset_document, preset_names
+from alpaca_lora.config.rules import as_method
+from alpaca_lora.config.yaml_files import read_settings
 from alpaca_lora.errors import ConfigError
 
 _SECTIONS = ("lora", "quantization")

@@ -1,12 +1,12 @@
-"""Find the presets that come with the package: one YAML file each under `planning/presets`."""
+"""Find the presets that come with the package: one YAML file each under `config/presets`."""
 
 from difflib import get_close_matches
 from importlib.resources import files
 
-from alpaca_lora._yaml import SettingsDocument, parse_settings
+from alpaca_lora.config.yaml_files import SettingsDocument, parse_settings
 from alpaca_lora.errors import ConfigError
 
-_FOLDER = files("alpaca_lora") / "planning" / "presets"
+_FOLDER = files("alpaca_lora") / "config" / "presets"
 
 
 def preset_names() -> tuple[str, ...]:

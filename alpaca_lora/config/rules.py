@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from alpaca_lora._config_faults import Fault, shown
-from alpaca_lora._config_names import owner_of
+from alpaca_lora.config.faults import Fault, shown
+from alpaca_lora.config.names import owner_of
 
 if TYPE_CHECKING:
     from alpaca_lora.config import FinetuneConfig

@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from alpaca_lora._config_faults import Disagreement, Place, allowed, config_error, settings_of
-from alpaca_lora._config_rules import (
+from alpaca_lora.config.faults import Disagreement, Place, allowed, config_error, settings_of
+from alpaca_lora.config.rules import (
     as_method,
     as_tuple,
     disagreements,
@@ -30,7 +30,7 @@ from alpaca_lora._config_rules import (
     module_names,
     record_fields,
 )
-from alpaca_lora._config_sources import overridden, settings_from
+from alpaca_lora.config.sources import overridden, settings_from
 from alpaca_lora.errors import ConfigError
 
 __all__ = [
@@ -141,7 +141,7 @@ class FinetuneConfig(_Settings):
     """Stop after this many optimizer steps, whatever the epochs. None: no such limit."""
 
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Sequences per optimizer step, over all devices (a packed row is one sequence). None: decided from the data's
+    """Sequences per optimizer step; a packed row is one sequence. None: decided from the data's
     size."""
 
     micro_batch_size: Annotated[int, Field(ge=1)] | None = None

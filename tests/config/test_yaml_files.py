@@ -1,8 +1,8 @@
-"""Reading a file of settings. The rows are those of the catalogue of bad input: tests/test_config.py has the others."""
+"""Reading a file of settings. The rows are those of the catalogue of bad input: test_settings.py has the others."""
 
 import pytest
 
-from alpaca_lora._yaml import MAX_BYTES, MAX_DEPTH, parse_settings, read_settings
+from alpaca_lora.config.yaml_files import MAX_BYTES, MAX_DEPTH, parse_settings, read_settings
 from alpaca_lora.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from alpaca_lora._config_names import CLASSIC_NAMES, REASONS, SFT_OPTIONS, owner_of
+from alpaca_lora.config.names import CLASSIC_NAMES, REASONS, SFT_OPTIONS, owner_of
 from alpaca_lora.errors import ConfigError
 
 Place = tuple[str, ...]

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from alpaca_lora._config_names import CLASSIC_NAMES, SFT_OPTIONS, owner_of
 from alpaca_lora.config import (
     FinetuneConfig,
     LoraSettings,
@@ -19,6 +18,7 @@ from alpaca_lora.config import (
     config_reference,
     load_config,
 )
+from alpaca_lora.config.names import CLASSIC_NAMES, SFT_OPTIONS, owner_of
 from alpaca_lora.errors import ConfigError
 
 NAMES = [name for name, *_ in config_reference()]

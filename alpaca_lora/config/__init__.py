@@ -1,0 +1,19 @@
+"""Every user-facing knob: what it may be, what it is called, and where it is read from."""
+
+from alpaca_lora.config.settings import (
+    FinetuneConfig,
+    LoraSettings,
+    QuantizationSettings,
+    config_from_dict,
+    config_reference,
+    load_config,
+)
+
+__all__ = [
+    "FinetuneConfig",
+    "LoraSettings",
+    "QuantizationSettings",
+    "config_from_dict",
+    "config_reference",
+    "load_config",
+]
