@@ -2,8 +2,8 @@
 
 Run:  python benchmarks/openmp_spinning.py     (about five minutes; needs the embedded model)
 
-Each measurement is a process of its own, since OpenMP reads its settings once. The variants take turns, so that whatever
-else the machine does falls on all of them; the medians are printed as a table.
+Each measurement is a process of its own, since OpenMP reads its settings once. The variants take turns, so that
+whatever else the machine does falls on all of them; the medians are printed as a table.
 """
 
 import os

@@ -21,8 +21,8 @@ __all__ = ["main"]
 
 
 _SPINS = "1000"
-"""How often a thread of torch looks for work before it sleeps. With OpenMP's own 300,000 a second busy process slows a
-training step on a CPU more than tenfold; with fewer the step is as fast on an idle machine (benchmarks/README.md)."""
+"""How often a thread of torch looks for work before it sleeps; OpenMP's own 300,000 halve the speed of training as soon
+as another process takes a core (benchmarks/README.md)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,9 @@ none of its dependencies are needed. Reading GGUF takes a quarter of a minute; t
 safetensors.
 """
 
+import contextlib
 import importlib.util
+import io
 import json
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def _find_gguf() -> Path:
 
 def _unpack(gguf: Path, directory: Path) -> None:
     require("gguf", extra="gguf")
-    with quiet():
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):  # the reader's own bar heeds no setting
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
         )

@@ -105,7 +105,7 @@ def finetune(
     """
     run_dir = Path(output_dir).expanduser().resolve()
     with Progress(enabled=progress) as display:
-        display.stage("preparing the data")
+        display.stage("preparing data and base model")
         run = prepare(base_model, data, run_dir, config)
         with _files.lock(run_dir):
             _files.sweep_staging(run_dir)
