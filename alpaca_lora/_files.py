@@ -99,11 +99,13 @@ def _swap(staged: Path, path: Path) -> None:
     """Put `staged` at `path`; what was there waits under a hidden name until the new one is in place."""
     retired = path.with_name(f"{_RETIRED_PREFIX}{path.name}")
     if path.exists():
+        shutil.rmtree(retired, ignore_errors=True)
         path.replace(retired)
     try:
         staged.replace(path)
     except BaseException:
-        retired.replace(path)
+        if retired.exists():
+            retired.replace(path)
         raise
     shutil.rmtree(retired, ignore_errors=True)
 
@@ -137,7 +139,7 @@ def lock(directory: Path) -> Iterator[None]:
     with (directory / ".lock").open("a") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise RunError(f"{str(directory)!r} is in use by another process; wait for it or choose another") from error
         yield
 

@@ -4,9 +4,10 @@
 the result is compared first; what merely decides how it is watched (logging, saving) may differ.
 """
 
+import contextlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ CONTRACT = "run.json"
 METRICS = "metrics.jsonl"
 COMPLETE = "COMPLETE"
 
-_FREE = frozenset({"eval_steps", "save_steps", "save_limit", "logging_steps", "report_to", "resume", "trainer_options"})
+_FREE = frozenset({"save_limit", "logging_steps", "report_to", "resume"})
+_FREE_UNLESS_BEST = frozenset({"eval_steps", "save_steps"})
 _PACKAGES = (
     "torch",
     "transformers",
@@ -111,7 +113,10 @@ def _worth_keeping(run_dir: Path) -> bool:
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     found = []
-    for key in sorted({*old, *new} - {"environment", "decisions"} - (_FREE if prefix == "config." else set())):
+    ignored = {"environment", "decisions"} if not prefix else set()
+    if prefix == "config.":
+        ignored = set(_FREE if new.get("keep_best") else _FREE | _FREE_UNLESS_BEST)
+    for key in sorted({*old, *new} - ignored):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += _differences(before, after, f"{prefix}{key}.")
@@ -126,13 +131,21 @@ def _short(value: Any) -> str:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl; an absent file and a torn last line count for nothing."""
+    """Return the lines of metrics.jsonl; an absent file and lines that a crash tore count for nothing."""
     path = run_dir / METRICS
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+    found = []
+    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
-def rewind_metrics(run_dir: Path, step: int) -> dict[str, Any]:
+def last_step(metrics: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the last line of a training step; empty when there is none."""
+    return next((line for line in reversed(metrics) if "tokens" in line), {})
+
+
+def rewind_metrics(run_dir: Path, step: int) -> Mapping[str, Any]:
     """Drop the lines after `step`, which a resumed run will write again.
 
     Returns:
@@ -140,7 +153,7 @@ def rewind_metrics(run_dir: Path, step: int) -> dict[str, Any]:
     """
     kept = [line for line in read_metrics(run_dir) if line["step"] <= step]
     _files.write_text(run_dir / METRICS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
-    return next((line for line in reversed(kept) if "tokens" in line), {})
+    return last_step(kept)
 
 
 def environment() -> dict[str, str]:

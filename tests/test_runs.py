@@ -9,6 +9,7 @@ import pytest
 from alpaca_lora import _files
 from alpaca_lora._runs import (
     _FREE,
+    _FREE_UNLESS_BEST,
     COMPLETE,
     CONTRACT,
     METRICS,
@@ -107,9 +108,17 @@ def test_what_decides_how_a_run_is_watched_may_change(begun):
 
 
 def test_every_other_setting_is_part_of_the_contract(begun):
-    for name in WANTED["config"].keys() - _FREE:
+    for name in WANTED["config"].keys() - _FREE - _FREE_UNLESS_BEST:
         with pytest.raises(RunError, match=rf"holds another run: config\.{name} was "):
             enter_run(begun, configured(**{name: "changed"}), resume="auto")
+
+
+def test_what_is_evaluated_decides_once_the_best_is_kept(tmp_path):
+    best = WANTED | {"config": WANTED["config"] | {"keep_best": True}}
+    enter_run(tmp_path, best, resume="auto")
+    (tmp_path / "checkpoint-1").mkdir()
+    with pytest.raises(RunError, match=r"holds another run: config\.eval_steps was "):
+        enter_run(tmp_path, best | {"config": best["config"] | {"eval_steps": 3}}, resume="auto")
 
 
 def test_a_name_is_free_only_among_the_settings(begun):

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files
+from alpaca_lora.adapters.probes import PROBES
+from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import AdapterError
 from alpaca_lora.prompts import Template
 
@@ -82,6 +84,10 @@ def read_sidecar(directory: Path) -> Sidecar | None:
             raise AdapterError(f"{str(path)!r} is of a newer format: upgrade alpaca-lora")
         for name in ("stop_ids", "base_losses", "losses"):
             document[name] = tuple(document[name])
+        Template.from_dict(document["template"], document["template"]["name"])
+        QuantizationSettings(**document["quantization"])
+        if document["precision"] not in ("bf16", "fp16", "fp32") or len(document["losses"]) != len(PROBES):
+            raise ValueError("precision or losses are not what this version writes")
         return Sidecar(**document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AdapterError(

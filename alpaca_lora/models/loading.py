@@ -71,6 +71,8 @@ def load_base_model(
                 use_safetensors=True,
                 output_loading_info=True,
             )
+    except torch.OutOfMemoryError:
+        raise
     except _FAULTS as error:
         raise ModelError(f"{str(directory)!r} cannot be loaded as a causal language model: {error}") from error
     model: PreTrainedModel = loaded[0]
@@ -78,7 +80,6 @@ def load_base_model(
     if nf4 is not None:
         _keep_gradients(model)
     model.requires_grad_(False)
-    model.config.use_cache = True
     model.eval()
     return model
 

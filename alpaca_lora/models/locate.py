@@ -58,7 +58,11 @@ def _looks_local(name: str) -> bool:
 def _download(name: str) -> Path:
     repository, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=_WANTED))
+        return Path(
+            snapshot_download(
+                repository, revision=revision or None, allow_patterns=_WANTED, ignore_patterns=["*/*", "consolidated*"]
+            )
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelNotFoundError(
             f"cannot get base model {name!r} from the Hub ({type(error).__name__}). Check the spelling; for a gated "
@@ -67,10 +71,10 @@ def _download(name: str) -> Path:
 
 
 def _check_files(directory: Path) -> None:
-    if not (directory / "config.json").is_file():
-        raise ModelNotFoundError(f"{str(directory)!r} is no base model: config.json is missing")
     if (directory / "adapter_config.json").is_file():
         raise ModelError(f"{str(directory)!r} is an adapter, not a base model: give the model that it was trained on")
+    if not (directory / "config.json").is_file():
+        raise ModelNotFoundError(f"{str(directory)!r} is no base model: config.json is missing")
     if not any(directory.glob("*.safetensors")):
         pickles = sorted(file.name for pattern in _PICKLES for file in directory.glob(pattern))
         found = f"only {', '.join(pickles)}, which can run code when opened" if pickles else "no weights"

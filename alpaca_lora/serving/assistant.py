@@ -19,6 +19,7 @@ from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import AdapterError, ConfigError, TemplateError
 from alpaca_lora.models import (
     Decoding,
+    Precision,
     Response,
     check_vocabulary,
     detect_hardware,
@@ -32,8 +33,9 @@ from alpaca_lora.records import Record
 
 __all__ = ["Assistant", "load"]
 
-Precision = Literal["bf16", "fp16", "fp32"]
 Quantization = Literal["none", "nf4"]
+
+_WHOLE = frozenset({"max_new_tokens", "top_k", "num_beams", "seed"})
 
 
 @dataclass(frozen=True)
@@ -175,17 +177,19 @@ def make_decoding(options: Mapping[str, Any]) -> Decoding:
         f"unknown decoding option {name!r}; allowed: {', '.join(sorted(known))}" for name in options.keys() - known
     ]
     faults += [
-        f"{name} must be a number, got {value!r}"
+        f"{name} must be {'a whole number' if name in _WHOLE else 'a number'}, got {value!r}"
         for name, value in options.items()
-        if name in known and not _is_number(value) and not (name == "seed" and value is None)
+        if name in known and not _fits(name, value)
     ]
     if faults:
         raise ConfigError("\n".join(sorted(faults)))
     return Decoding(**options)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _fits(name: str, value: Any) -> bool:
+    if value is None:
+        return name == "seed"
+    return isinstance(value, int if name in _WHOLE else int | float) and not isinstance(value, bool)
 
 
 def _check_choices(**choices: tuple[str | None, tuple[str, ...]]) -> None:

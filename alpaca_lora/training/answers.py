@@ -1,10 +1,12 @@
 """What base and tuned model answer to held-out records, for the stop rate and for the eye."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from alpaca_lora.errors import NonFiniteLossError
 from alpaca_lora.models import Decoding, Response, generate_responses, mean_loss, row_losses
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import Record
@@ -44,5 +46,14 @@ def stop_rate(responses: Sequence[Response]) -> float | None:
 
 
 def heldout_loss(model: Any, rows: Sequence[EncodedRow]) -> float | None:
-    """Return the loss per answer token over the held-out rows; None without rows."""
-    return mean_loss(row_losses(model, [(row.input_ids, row.labels) for row in rows])) if rows else None
+    """Return the loss per answer token over the held-out rows; None without rows.
+
+    Raises:
+        NonFiniteLossError: the model computes NaN or infinity.
+    """
+    if not rows:
+        return None
+    loss = mean_loss(row_losses(model, [(row.input_ids, row.labels) for row in rows]))
+    if not math.isfinite(loss):
+        raise NonFiniteLossError(f"the held-out loss is {loss}: the model overflows in this precision; try another")
+    return loss

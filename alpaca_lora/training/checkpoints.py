@@ -77,12 +77,14 @@ def choose_checkpoint(run_dir: Path, resume: str) -> Choice:
         resume: `auto` takes the newest checkpoint that verifies, `never` none, a path that one.
 
     Raises:
-        RunError: the named checkpoint does not verify, or none of several does.
+        RunError: the named checkpoint is another run's or does not verify, or none of several does.
     """
     if resume == "never":
         return Choice(None, ())
     if resume != "auto":
-        path = Path(resume)
+        path = Path(resume).expanduser().resolve()
+        if path.parent != run_dir.resolve():
+            raise RunError(f"{resume!r} is no checkpoint of {str(run_dir)!r}: copy the whole run to go on from it")
         if fault := fault_of(path):
             raise RunError(f"cannot resume from {str(path)!r}: {fault}; resume='auto' takes the newest that verifies")
         return Choice(path, ())

@@ -15,14 +15,14 @@ from alpaca_lora._optional import require
 from alpaca_lora._runs import check_output_dir, environment
 from alpaca_lora._version import __version__
 from alpaca_lora.config import FinetuneConfig, load_config
-from alpaca_lora.errors import ConfigError, RecordError
+from alpaca_lora.errors import ConfigError, EncodingError, RecordError
 from alpaca_lora.models import detect_hardware, fingerprint, load_tokenizer, locate_base_model
 from alpaca_lora.planning import Decisions, Hardware, decide, decide_intervals, validation_count
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
 from alpaca_lora.training.dataset import DataReport, Rows, Split, build_dataset, encode_split, report_on, split_records
-from alpaca_lora.training.encoding import EncodedRow
-from alpaca_lora.training.trainer import Plan
+from alpaca_lora.training.encoding import EncodedRow, Rejection
+from alpaca_lora.training.trainer import Plan, sft_config
 
 Data = str | Path | Iterable[Any]
 
@@ -60,6 +60,7 @@ class Preparation:
             "alpaca_lora": __version__,
             "base_model": self.base_model,
             "base_fingerprint": self.base_fingerprint,
+            "base_revision": self.base_dir.name if self.base_dir.parent.name == "snapshots" else None,
             "data": {"name": self.data.name, "sha256": self.data.sha256},
             "template": {"name": template.name, "sha256": self.prompter.sha256},
             "config": self.config.model_dump(mode="json"),
@@ -88,17 +89,16 @@ def prepare(
     loaded = read_dataset(data, column_map=asked.column_map or None, allow_empty_output=asked.allow_empty_output)
     split = _split(loaded, asked)
     prompter = Prompter(asked.template)
+    check_output_dir(Path(output_dir), base_dir=_path_of(base_model), data=_path_of(data))
     base_dir = locate_base_model(base_model)
-    check_output_dir(Path(output_dir), base_dir=base_dir, data=Path(data) if isinstance(data, str | Path) else None)
     _check_base(base_dir, asked)
     tokenizer = load_tokenizer(base_dir)
-    train, rejected = encode_split(split.train, prompter, tokenizer, asked)
-    heldout, unscored = encode_split(split.heldout, prompter, tokenizer, asked, scored=True)
+    train, heldout, rejected = _encode(split, prompter, tokenizer, asked)
     hardware = detect_hardware()
     decisions = decide(asked, rows=len(train), hardware=hardware, mean_tokens=_mean_length(train))
     rows = build_dataset(train, max_length=asked.max_length, packed=bool(decisions.config.packing))
     plan, intervals = _plan(decisions.config, len(rows), evaluated=bool(heldout))
-    rejected += [*unscored, *split.leaked]
+    sft_config(intervals.config, plan, Path(output_dir), hardware.device)
     read = len(loaded.records) + len(loaded.heldout)
     return Preparation(
         base_model=_name_of(base_model, base_dir),
@@ -117,6 +117,22 @@ def prepare(
         reasons=(*decisions.reasons, *intervals.reasons),
         plan=plan,
     )
+
+
+def _path_of(source: Any) -> Path | None:
+    path = Path(source).expanduser() if isinstance(source, str | Path) else None
+    return path if path and path.exists() else None
+
+
+def _encode(
+    split: Split, prompter: Prompter, tokenizer: PreTrainedTokenizerBase, config: FinetuneConfig
+) -> tuple[list[EncodedRow], list[EncodedRow], list[Rejection]]:
+    """Return the rows to train on, the rows to score, and what is neither."""
+    train, rejected = encode_split(split.train, prompter, tokenizer, config)
+    heldout, unscored = encode_split(split.heldout, prompter, tokenizer, config, scored=True)
+    if config.keep_best and not heldout:
+        raise EncodingError(f"config.keep_best: no held-out record fits config.max_length {config.max_length}")
+    return train, heldout, [*rejected, *unscored, *split.leaked]
 
 
 def _mean_length(rows: list[EncodedRow]) -> float:
@@ -158,12 +174,14 @@ def _warmup(config: FinetuneConfig, total_steps: int) -> int:
 
 
 def _name_of(base_model: str | Path, base_dir: Path) -> str:
-    return str(base_dir) if Path(base_model).expanduser().is_dir() else str(base_model)
+    return str(base_dir) if _path_of(base_model) else str(base_model)
 
 
 def _check_base(base_dir: Path, config: FinetuneConfig) -> None:
-    if config.quantization.method == "nf4":
+    if config.quantization.method == "nf4" or config.optimizer != "adamw":
         require("bitsandbytes", extra="quant")
+    for tracker in config.report_to:
+        require(tracker, extra="track")
     positions = json.loads((base_dir / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
     if positions is not None and config.max_length > positions:
         raise ConfigError(

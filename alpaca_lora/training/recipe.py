@@ -98,7 +98,7 @@ def finetune(
         Where the adapter is and how it did, before and after.
 
     Raises:
-        ConfigError, RecordError, TemplateError, EncodingError, ModelError: bad input, before anything is written.
+        ConfigError, RecordError, TemplateError, EncodingError, ModelError: bad input, before training starts.
         RunError: the directory holds another run, is in use, or has no checkpoint that verifies.
         NonFiniteLossError: training diverged; older checkpoints are unharmed.
         AdapterError: the saved adapter failed its health gate; there is no COMPLETE then.
@@ -140,7 +140,7 @@ def finetune(
                 run,
                 run_dir,
                 steps=steps,
-                last=next((line for line in reversed(metrics) if "tokens" in line), {}),
+                last=_runs.last_step(metrics),
                 parameters=parameters,
                 losses=(before.loss, after.loss),
                 answers=(before.answers, after.answers),
@@ -184,7 +184,7 @@ def _train(
             callback=recorder,
         )
         recorder.tokens = trainer.real_tokens
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.run(checkpoint)
         if run.config.keep_best:
             trainer.load_best()
     display.finish()

@@ -60,7 +60,7 @@ class Recorder(TrainerCallback):
             self.progress.evaluation(state.global_step, logs["eval_loss"])
         elif "loss" in logs:
             grad_norm = float(logs.get("grad_norm", 0.0))
-            if not math.isfinite(grad_norm):
+            if not math.isfinite(grad_norm) and not args.fp16:  # fp16's scaler skips such steps and goes on
                 raise NonFiniteLossError(
                     f"the gradient is {grad_norm} at step {state.global_step}; lower the learning rate"
                 )
@@ -74,7 +74,7 @@ class Recorder(TrainerCallback):
         line = {
             "step": step,
             "loss": loss,
-            "grad_norm": grad_norm,
+            "grad_norm": grad_norm if math.isfinite(grad_norm) else None,
             "learning_rate": learning_rate,
             "tokens": self.tokens_before + tokens,
             "tokens_per_second": round(tokens_per_second, 1),

@@ -9,6 +9,7 @@ from typing import Any
 
 from alpaca_lora import _files
 from alpaca_lora._runs import COMPLETE, environment
+from alpaca_lora.errors import RunError
 from alpaca_lora.models import EMBEDDED, EMBEDDED_HUB_ID, Response
 from alpaca_lora.reporting import AnswerPair, DataSummary, ListedRow, RunSummary
 from alpaca_lora.training.answers import pair_answers, stop_rate
@@ -74,17 +75,25 @@ def write_summary(run_dir: Path, summary: RunSummary) -> None:
 
 
 def read_summary(run_dir: Path) -> RunSummary:
-    """Read COMPLETE back."""
-    document = json.loads((run_dir / COMPLETE).read_text(encoding="utf-8"))
-    data = document["data"]
-    for name in ("dropped", "shortened"):
-        data[name] = tuple(ListedRow(**row) for row in data[name])
-    data["notes"] = tuple(data["notes"])
-    data["length_quantiles"] = {float(share): tokens for share, tokens in data["length_quantiles"].items()}
-    document["data"] = DataSummary(**data)
-    document["samples"] = tuple(AnswerPair(**sample) for sample in document["samples"])
-    document["decisions"] = tuple(document["decisions"])
-    return RunSummary(**document)
+    """Read COMPLETE back.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = run_dir / COMPLETE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        data = document["data"]
+        for name in ("dropped", "shortened"):
+            data[name] = tuple(ListedRow(**row) for row in data[name])
+        data["notes"] = tuple(data["notes"])
+        data["length_quantiles"] = {float(share): tokens for share, tokens in data["length_quantiles"].items()}
+        document["data"] = DataSummary(**data)
+        document["samples"] = tuple(AnswerPair(**sample) for sample in document["samples"])
+        document["decisions"] = tuple(document["decisions"])
+        return RunSummary(**document)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{str(path)!r} is damaged ({error}): delete it, and the run finishes anew") from error
 
 
 def _summarise_data(run: Preparation) -> DataSummary:

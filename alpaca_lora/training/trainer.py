@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
+from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainerState
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -22,7 +22,7 @@ from alpaca_lora.adapters import loraplus_optimizer
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, NonFiniteLossError
 from alpaca_lora.models import mean_loss, row_losses, supervised_logits
-from alpaca_lora.training.checkpoints import rotate, seal
+from alpaca_lora.training.checkpoints import fault_of, rotate, seal
 from alpaca_lora.training.dataset import Collator, Rows
 from alpaca_lora.training.encoding import EncodedRow
 
@@ -88,6 +88,7 @@ class AlpacaTrainer(SFTTrainer):
         """Return AdamW, with LoRA+'s two learning rates if asked for."""
         if self.optimizer is None and self.settings.loraplus_ratio is not None:
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            options |= {"loraplus_weight_decay": self.settings.weight_decay}
             self.optimizer = loraplus_optimizer(self.model, kind, options, self.settings.loraplus_ratio)
         return super().create_optimizer(model)
 
@@ -122,11 +123,26 @@ class AlpacaTrainer(SFTTrainer):
         metrics = {"eval_loss": loss}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        losses = [entry["eval_loss"] for entry in self.state.log_history if "eval_loss" in entry]
-        best, patience = losses.index(min(losses)), self.settings.early_stopping_patience
-        self.control.should_save |= self.settings.keep_best and best == len(losses) - 1
-        self.control.should_training_stop |= patience is not None and len(losses) - 1 - best >= patience
+        self.control.should_save |= self.settings.keep_best and self._evaluations_since_best() == 0
+        self.control.should_training_stop |= self._out_of_patience()
         return metrics
+
+    def _evaluations_since_best(self) -> int:
+        losses = [entry["eval_loss"] for entry in self.state.log_history if "eval_loss" in entry]
+        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+    def _out_of_patience(self) -> bool:
+        patience = self.settings.early_stopping_patience
+        return patience is not None and self._evaluations_since_best() >= patience
+
+    def run(self, checkpoint: Path | None) -> None:
+        """Train from a checkpoint or from the start, unless the checkpoint is that of the last step already."""
+        if checkpoint is not None:
+            self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+            if self.state.global_step >= self.plan.total_steps or self._out_of_patience():
+                self._load_from_checkpoint(str(checkpoint))
+                return
+        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def load_best(self) -> None:
         """Put the adapter of the best evaluated step back into the model."""
@@ -136,8 +152,10 @@ class AlpacaTrainer(SFTTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint that appears whole or not at all, and rotate the older ones."""
         step = self.state.global_step
+        if not all(torch.isfinite(p).all() for p in self.model.parameters() if p.requires_grad):
+            raise NonFiniteLossError(f"the adapter holds NaN or infinity after step {step}; lower the learning rate")
         final = self.run_dir / f"checkpoint-{step}"
-        if not final.exists():
+        if fault_of(final):
             with _files.new_directory(final) as staged:
                 self._write_checkpoint(model, trial, staged)
                 seal(staged, step)
@@ -161,7 +179,7 @@ class AlpacaTrainer(SFTTrainer):
 
 
 def sft_config(config: FinetuneConfig, plan: Plan, run_dir: Path, device: str) -> SFTConfig:
-    """Translate our settings into TRL's; `trainer_options` come last.
+    """Translate our settings into TRL's and add `trainer_options`, which may not repeat one of them.
 
     Raises:
         ConfigError: an option that SFTConfig does not know, or refuses.
@@ -183,7 +201,7 @@ def sft_config(config: FinetuneConfig, plan: Plan, run_dir: Path, device: str) -
         "bf16": False,
         "use_cpu": device == "cpu",
         "activation_checkpointing": bool(config.gradient_checkpointing),
-        "gradient_checkpointing": bool(config.gradient_checkpointing),
+        "gradient_checkpointing": bool(config.gradient_checkpointing),  # TRL's own default of the old name is True
         "eval_strategy": "no",
         "metric_for_best_model": "loss",
         "greater_is_better": False,

@@ -100,6 +100,10 @@ class TestChoice:
         with pytest.raises(RunError, match="cannot resume from"):
             choose_checkpoint(tmp_path, str(older))
 
+    def test_another_runs_checkpoint_is_refused(self, checkpoint, tmp_path):
+        with pytest.raises(RunError, match="is no checkpoint of"):
+            choose_checkpoint(tmp_path / "other", str(checkpoint(4)))
+
 
 class TestRotation:
     """Only our own, and never the best."""

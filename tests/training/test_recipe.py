@@ -7,6 +7,7 @@ import pytest
 from alpaca_lora import Record
 from alpaca_lora.adapters import check_adapter, read_sidecar
 from alpaca_lora.errors import ConfigError, EncodingError, NonFiniteLossError, RecordError, RunError
+from alpaca_lora.training.checkpoints import fault_of
 
 pytestmark = pytest.mark.slow
 
@@ -114,6 +115,29 @@ class TestResume:
         assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
         assert [line["step"] for line in lines if "heldout_loss" in line] == [0, 2, 4, 6]
 
+    @pytest.mark.parametrize("schedule", ["cosine", "constant"])
+    def test_a_run_whose_last_step_is_done_is_only_finished(self, run_tiny, tmp_path, schedule):
+        options = {"lr_schedule": schedule, "max_steps": 5}
+        whole = run_tiny(tmp_path / "run", **options)
+        (whole.output_dir / "COMPLETE").unlink()
+        shutil.rmtree(whole.adapter_dir)
+        before = (whole.output_dir / "metrics.jsonl").read_bytes()
+        resumed = run_tiny(tmp_path / "run", **options)
+        assert resumed.resumed_from.name == "checkpoint-5"
+        assert digest(resumed) == digest(whole)
+        assert (whole.output_dir / "metrics.jsonl").read_bytes() == before
+
+    def test_a_damaged_checkpoint_is_written_anew(self, finished, run_tiny, tmp_path):
+        run = tmp_path / "run"
+        shutil.copytree(finished.output_dir, run)
+        (run / "COMPLETE").unlink()
+        (run / "checkpoint-6" / "optimizer.pt").write_bytes(b"torn")
+        result = run_tiny(run, save_limit=1)
+        assert digest(result) == digest(finished)
+        assert [path.name for path in run.glob("checkpoint-*")] == ["checkpoint-6"]
+        assert fault_of(run / "checkpoint-6") is None
+        assert result.notes == ("skipped checkpoint-6: optimizer.pt has changed since it was written",)
+
     def test_if_no_checkpoint_verifies_it_refuses_to_start_over(self, interrupted, run_tiny):
         shutil.copytree(interrupted / "checkpoint-4", interrupted / "checkpoint-5")
         (interrupted / "checkpoint-4" / "optimizer.pt").write_bytes(b"")
@@ -177,6 +201,7 @@ def test_keep_best_ships_the_best_evaluated_step(run_tiny, tmp_path):
     )
     lines = [json.loads(line) for line in (result.output_dir / "metrics.jsonl").read_text().splitlines()]
     losses = [line["heldout_loss"] for line in lines if "heldout_loss" in line and line["step"] > 0]
+    assert losses.index(min(losses)) >= len(losses) - 2
     assert result.metrics["heldout_loss_after"] == pytest.approx(min(losses), abs=1e-6)
 
 
