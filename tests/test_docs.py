@@ -17,7 +17,7 @@ import alpaca_lora
 from alpaca_lora.cli import main
 from alpaca_lora.cli.commands import COMMANDS
 from alpaca_lora.cli.legacy import translate
-from alpaca_lora.config import config_reference, load_config
+from alpaca_lora.config import FinetuneConfig, config_reference, load_config
 from alpaca_lora.planning import available_presets
 
 REPOSITORY = Path(__file__).parents[1]
@@ -253,7 +253,7 @@ def test_a_block_that_prints_something_else_is_noticed(run_python, tmp_path):
 def test_a_settings_file_in_the_documentation_is_accepted(text, tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text(text, encoding="utf-8")
-    load_config(path)
+    assert load_config(path) != FinetuneConfig()
 
 
 @pytest.mark.slow

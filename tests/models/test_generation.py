@@ -263,5 +263,5 @@ def test_beams_and_temperature_exclude_each_other():
 
 
 def test_the_limits_themselves_are_fine():
-    Decoding(max_new_tokens=1, temperature=10.0, top_p=1.0, top_k=0, num_beams=1, repetition_penalty=0.1)
-    Decoding(temperature=0.0, num_beams=8)
+    assert Decoding(max_new_tokens=1, temperature=10.0, top_p=1.0, top_k=0, repetition_penalty=0.1).temperature == 10
+    assert Decoding(temperature=0.0, num_beams=8).num_beams == 8
