@@ -1,5 +1,9 @@
 """A finished run on the tiny base model, and what it takes to make one."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,26 @@ RECORDS = [
 ]
 
 
+SETTINGS = {
+    "max_steps": 6,
+    "batch_size": 4,
+    "micro_batch_size": 2,
+    "packing": False,
+    "precision": "fp32",
+    "learning_rate": 5e-3,
+    "validation_size": 4,
+    "probe_size": 2,
+    "probe_max_new_tokens": 8,
+    "save_steps": 2,
+    "eval_steps": 2,
+    "lora": {"rank": 4, "alpha": 8.0, "dropout": 0.1},
+}
+
+
+def as_rows(records: Any) -> list[dict[str, str]]:
+    return [{"instruction": r.instruction, "input": r.input, "output": r.output} for r in records]
+
+
 @pytest.fixture(scope="session")
 def run_tiny(tiny_base: Path) -> Callable[..., Any]:
     """Fine-tune the tiny base for a few steps: `run_tiny(directory, records=..., max_steps=4, ...)`."""
@@ -25,25 +49,26 @@ def run_tiny(tiny_base: Path) -> Callable[..., Any]:
     from alpaca_lora.training import finetune
 
     def run(directory: Path, records: Any = None, **settings: Any) -> Any:
-        options = {
-            "max_steps": 6,
-            "batch_size": 4,
-            "micro_batch_size": 2,
-            "packing": False,
-            "precision": "fp32",
-            "learning_rate": 5e-3,
-            "validation_size": 4,
-            "probe_size": 2,
-            "probe_max_new_tokens": 8,
-            "save_steps": 2,
-            "eval_steps": 2,
-            "lora": {"rank": 4, "alpha": 8.0, "dropout": 0.1},
-            **settings,
-        }
-        data = [{"instruction": r.instruction, "input": r.input, "output": r.output} for r in records or RECORDS]
-        return finetune(tiny_base, data, directory, config=FinetuneConfig(**options), progress=False)
+        config = FinetuneConfig(**{**SETTINGS, **settings})
+        return finetune(tiny_base, as_rows(records or RECORDS), directory, config=config, progress=False)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def start_tiny(tiny_base: Path, repository: Path) -> Callable[[Path], subprocess.Popen[bytes]]:
+    """Start the same run in a process of its own, to be killed."""
+    code = (
+        "import json, sys; from alpaca_lora import FinetuneConfig, finetune; base, data, out, config = sys.argv[1:];"
+        "finetune(base, json.loads(data), out, config=FinetuneConfig(**json.loads(config)), progress=False)"
+    )
+
+    def start(directory: Path) -> subprocess.Popen[bytes]:
+        arguments = [str(tiny_base), json.dumps(as_rows(RECORDS)), str(directory), json.dumps(SETTINGS)]
+        environment = {**os.environ, "PYTHONPATH": str(repository)}
+        return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment)
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 import json
 import shutil
+import signal
+import time
 from hashlib import sha256
 
 import pytest
@@ -108,6 +110,16 @@ class TestResume:
         result = run_tiny(interrupted)
         assert result.resumed_from == interrupted / "checkpoint-4"
         assert digest(result) == digest(finished)
+
+    @pytest.mark.parametrize("seen", ["metrics.jsonl", "checkpoint-2", "checkpoint-4", "adapter"])
+    def test_kill_9_costs_no_byte(self, start_tiny, run_tiny, finished, tmp_path, seen):
+        run, process = tmp_path / "run", start_tiny(tmp_path / "run")
+        while process.poll() is None and not (run / seen).exists():
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert digest(run_tiny(run)) == digest(finished)
+        assert [path.name for path in run.iterdir() if path.name.startswith((".staging", ".retired"))] == []
 
     def test_no_step_is_written_twice(self, interrupted, run_tiny):
         run_tiny(interrupted)
