@@ -167,8 +167,8 @@ class TestResume:
     "settings",
     [
         {"packing": True, "micro_batch_size": 1, "max_length": 256},
-        {"precision": "bf16"},
-        {"quantization": "nf4", "precision": "bf16"},
+        {"precision": None},
+        {"quantization": "nf4", "precision": None},
         {"lora": {"rank": 4, "rslora": True, "dora": True}},
         {"lora": {"rank": 4, "init": "pissa"}},
         {"loraplus_ratio": 16.0},
