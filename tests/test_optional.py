@@ -46,6 +46,11 @@ def test_a_package_that_breaks_while_it_is_imported_shows_its_own_error(importab
         require("broken", extra="ui")
 
 
+def distribution_of(package):
+    name = package.partition(".")[0]
+    return {"PIL": "pillow"}.get(name, name)
+
+
 def unknown_extras(source, extras):
     """The calls of `require` that name an extra which does not bring the package."""
     return [
@@ -53,8 +58,9 @@ def unknown_extras(source, extras):
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).endswith("require")
+        and isinstance(node.args[0], ast.Constant)
         and not any(
-            requirement.startswith(ast.literal_eval(node.args[0]).partition(".")[0])
+            requirement.startswith(distribution_of(str(node.args[0].value)))
             for keyword in node.keywords
             for requirement in extras.get(ast.literal_eval(keyword.value), [])
         )
