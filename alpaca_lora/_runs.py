@@ -6,6 +6,7 @@ the result is compared first; what merely decides how it is watched (logging, sa
 
 import contextlib
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -46,6 +47,15 @@ def check_output_dir(output_dir: Path, *, base_dir: Path | None, data: Path | No
         ConfigError: the directory is a file, a base model, an adapter, a home or root directory, or holds the data.
     """
     path = output_dir.expanduser().resolve()
+    try:
+        fault = _directory_fault(path, base_dir, data)
+    except OSError as error:
+        fault = f"it cannot be used ({error.strerror})"
+    if fault:
+        raise ConfigError(f"output_dir {str(output_dir)!r}: {fault}; give a new or empty directory, as 'runs/my-run'")
+
+
+def _directory_fault(path: Path, base_dir: Path | None, data: Path | None) -> str | None:
     fault = None
     if path.exists() and not path.is_dir():
         fault = "it is a file"
@@ -61,8 +71,9 @@ def check_output_dir(output_dir: Path, *, base_dir: Path | None, data: Path | No
         fault = f"it holds the data {data.name!r}"
     elif path.is_dir() and not (path / CONTRACT).exists() and _foreign(path):
         fault = f"it is not empty and no run of ours (it holds {', '.join(_foreign(path)[:3])})"
-    if fault:
-        raise ConfigError(f"output_dir {str(output_dir)!r}: {fault}; give a new or empty directory, as 'runs/my-run'")
+    elif not os.access(next(place for place in (path, *path.parents) if place.exists()), os.W_OK | os.X_OK):
+        fault = "it cannot be written to"
+    return fault
 
 
 def _foreign(path: Path) -> list[str]:

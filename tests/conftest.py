@@ -1,16 +1,19 @@
 """What every test may ask for: an offline process, a fresh interpreter, a tiny base model, the published data."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 REPOSITORY = Path(__file__).parents[1]
+CATALOGUE_ROWS = 82
+"""Files of records (1 to 48), templates (49 to 59) and settings (60 to 82)."""
 
 for variable in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ.setdefault(variable, "1")
@@ -19,6 +22,26 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many rows of the catalogue of bad input have been shown; `make test` shows all that exist by now."""
+    rows = {row for report in terminalreporter.getreports("passed") for row in getattr(report, "rows", ())}
+    if rows:
+        missing = sorted(set(range(1, CATALOGUE_ROWS + 1)) - rows)
+        said = f"; not shown: {', '.join(map(str, missing))}" if missing else ""
+        terminalreporter.write_line(f"catalogue of bad input: {len(rows)} of {CATALOGUE_ROWS} rows{said}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note which rows a test shows: those of its marks, and the one that its parameters are named after."""
+    report = yield
+    named = re.search(r"\[row (\d+)", item.name)
+    report.rows = {row for mark in item.iter_markers("catalogue") for row in mark.args} | (
+        {int(named[1])} if named else set()
+    )
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,5 @@
 import json
+import os
 import platform
 import re
 from importlib import metadata
@@ -272,6 +273,15 @@ def test_a_directory_of_something_else_is_refused_with_what_it_holds(tmp_path):
     for name in ("thesis.tex", "photos", "b", "a"):
         (tmp_path / name).touch()
     assert refusal(tmp_path) == "it is not empty and no run of ours (it holds a, b, photos)"
+
+
+@pytest.mark.catalogue(77)
+def test_a_directory_that_cannot_be_made_or_written_to_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"it cannot be used \(File name too long\)"):
+        check_output_dir(tmp_path / ("x" * 300), base_dir=None, data=None)
+    monkeypatch.setattr(os, "access", lambda place, mode: place != tmp_path)
+    with pytest.raises(ConfigError, match="it cannot be written to"):
+        check_output_dir(tmp_path / "new" / "run", base_dir=None, data=None)
 
 
 @pytest.mark.parametrize("files", [[], [".lock"], [".lock", ".staging-x"], [CONTRACT, METRICS, "adapter"]])

@@ -18,6 +18,7 @@ def test_all_linear_is_every_linear_layer_but_the_head(base):
     assert target_names(base, LoraSettings()) == LINEAR
 
 
+@pytest.mark.catalogue(69)
 def test_a_name_that_matches_nothing_lists_what_there_is(base):
     with pytest.raises(ConfigError, match=r"called 'q_prj'; it has down_proj, gate_proj, k_proj"):
         target_names(base, LoraSettings(target_modules=("q_prj", "v_proj")))

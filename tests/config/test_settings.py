@@ -217,6 +217,7 @@ def test_a_setting_that_cannot_work_is_refused_with_value_range_and_remedy(value
     assert refusal(values) == fault
 
 
+@pytest.mark.catalogue(60)
 def test_row_60_a_learning_rate_without_a_dot_is_a_number(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("learning_rate: 2e-4\n", encoding="utf-8")

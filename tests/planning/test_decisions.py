@@ -111,6 +111,7 @@ def test_fewer_epochs_bring_a_smaller_batch():
     assert batches == [8, 32]
 
 
+@pytest.mark.catalogue(47)
 def test_a_batch_larger_than_the_data_is_kept_and_warned_of():
     decisions = decide(FinetuneConfig(batch_size=128, packing=False), rows=30, hardware=AMX)
     assert decisions.config.batch_size == 128
@@ -143,6 +144,7 @@ def test_a_batch_larger_than_the_data_is_kept_and_warned_of():
         ),
     ],
 )
+@pytest.mark.catalogue(78)
 def test_row_78_what_the_device_lacks_is_refused_with_what_it_has(settings, hardware, faults):
     with pytest.raises(ConfigError) as caught:
         decide(FinetuneConfig(**settings), rows=100, hardware=hardware)

@@ -82,6 +82,7 @@ def test_no_other_text_is_a_template(name):
 @pytest.mark.parametrize(
     "name", ["CON", "C:\\x", "..\\alpaca", "//host/share", "templates/alpaca", "alpaca\n", "a" * 300]
 )
+@pytest.mark.catalogue(57)
 def test_a_name_never_leads_to_a_file(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "templates").mkdir()

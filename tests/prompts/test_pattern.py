@@ -93,6 +93,7 @@ def test_any_literal_text_survives_with_its_braces_doubled(before, between, afte
         ("{output}", "1:1: {output} cannot stand in a prompt, since the answer is appended after it; remove it"),
     ],
 )
+@pytest.mark.catalogue(49, 50, 51)
 def test_a_fault_says_where_it_is_and_what_to_do(text, fault):
     assert scan(text)[1] == (fault,)
 

@@ -148,17 +148,20 @@ def test_the_digests_of_the_built_in_templates_are_these():
         ),
     ],
 )
+@pytest.mark.catalogue(52, 54, 55)
 def test_a_fault_in_a_document_is_explained(change, message):
     assert refusal({**VALID, **change}) == f"template 'mine' cannot be used: {message}"
 
 
 @pytest.mark.parametrize("key", VALID)
+@pytest.mark.catalogue(53)
 def test_a_missing_behaviour_text_is_named(key):
     document = {name: text for name, text in VALID.items() if name != key}
     assert refusal(document) == f"template 'mine' cannot be used: {key} is missing; add it as text"
 
 
 @pytest.mark.parametrize(("document", "kind"), [([], "a list"), ("x", "str"), (None, "null"), (True, "true or false")])
+@pytest.mark.catalogue(56)
 def test_a_document_that_is_no_object_is_refused(document, kind):
     assert refusal(document).endswith(f"with prompt_input, prompt_no_input, response_split, got {kind}")
 

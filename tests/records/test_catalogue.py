@@ -422,7 +422,7 @@ ELSEWHERE = {36, 37, 41, 42, 46, 47}
 
 
 def cases(table):
-    return [pytest.param(*case[1:], id=case[0]) for case in table]
+    return [pytest.param(*case[1:], id=f"row {case[0]}") for case in table]
 
 
 @pytest.mark.parametrize(("name", "content", "expected"), cases(REFUSED))
@@ -443,6 +443,7 @@ def refusal(source):
     return "\n".join(caught.value.faults)
 
 
+@pytest.mark.catalogue(43)
 def test_43_a_missing_path_names_what_exists_there(write, tmp_path):
     write("train.jsonl", GOOD)
     write(".hidden", GOOD)
@@ -464,6 +465,7 @@ def test_43_a_directory_names_its_data_files(write, tmp_path):
     assert refusal(tmp_path) == f"{tmp_path}: is a directory; name one of its files ('a.json', 'b.csv') or a glob"
 
 
+@pytest.mark.catalogue(44)
 def test_44_a_glob_that_matches_nothing_names_what_is_there(write, tmp_path):
     write("a.json", GOOD)
     assert refusal(tmp_path / "*.jsonl") == (
@@ -472,6 +474,7 @@ def test_44_a_glob_that_matches_nothing_names_what_is_there(write, tmp_path):
     )
 
 
+@pytest.mark.catalogue(45)
 def test_45_a_corrupt_footer_is_named(faults):
     content = parquet(instruction=["a"], output=["b"])
     [fault] = faults("d.parquet", content[:-9] + b"\0" * 9)

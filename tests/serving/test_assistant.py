@@ -123,6 +123,7 @@ def test_unknown_precision_and_quantization_are_named_together(adapter: Path):
     ]
 
 
+@pytest.mark.catalogue(59)
 def test_another_template_is_refused_with_both_names(adapter: Path):
     with pytest.raises(TemplateError, match=r"was trained with template 'alpaca' .* not 'alpaca_legacy'"):
         load(adapter, template="alpaca_legacy")

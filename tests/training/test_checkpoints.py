@@ -89,6 +89,7 @@ class TestChoice:
             choose_checkpoint(tmp_path, "auto")
         assert directory.is_dir()
 
+    @pytest.mark.catalogue(81)
     def test_an_empty_directory_starts_afresh(self, tmp_path):
         assert choose_checkpoint(tmp_path, "auto").checkpoint is None
 

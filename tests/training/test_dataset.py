@@ -36,6 +36,7 @@ class TestSplit:
     def test_a_fixed_set_is_taken_as_it_is(self):
         assert split_records(RECORDS[5:], RECORDS[:5], 5, 1).heldout == RECORDS[:5]
 
+    @pytest.mark.catalogue(41)
     def test_a_copy_of_a_heldout_question_is_not_trained_on(self):
         copy = Record("Count to 1.", "", "another answer", origin="d:99")
         split = split_records([*RECORDS[1:], copy], RECORDS[:1], 1, 1)

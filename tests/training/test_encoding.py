@@ -60,6 +60,7 @@ def test_training_on_the_prompt_leaves_out_only_the_first_id(tokenizer):
 
 @pytest.mark.parametrize("template", ["alpaca", "alpaca_legacy", "alpaca_short", "vigogne"])
 @pytest.mark.parametrize("output", [" leading space", "\nnewline", "\n\ntwo", "7", "🦙", "word"])
+@pytest.mark.catalogue(58)
 def test_the_prompt_is_never_merged_with_the_answer(tokenizer, template, output):
     prompter, record = Prompter(template), Record("Do it.", "", output)
     row = next(encode_records([record], prompter, tokenizer, max_length=512))
@@ -88,6 +89,7 @@ class TestLength:
         dropped = encode(tokenizer, self.record, max_length=full - 1)
         assert dropped == Rejection("d:3", f"longer than {full - 1} tokens", full)
 
+    @pytest.mark.catalogue(37)
     def test_a_shortened_answer_still_ends(self, tokenizer, full):
         row = encode(tokenizer, self.record, max_length=full - 2, overlong="truncate_output")
         whole = encode(tokenizer, self.record)
@@ -103,6 +105,7 @@ class TestLength:
         assert "seven" not in text
 
     @pytest.mark.parametrize("overlong", ["drop", "truncate_input", "truncate_output"])
+    @pytest.mark.catalogue(36)
     def test_a_prompt_that_fills_the_row_is_rejected(self, tokenizer, overlong):
         rejected = encode(tokenizer, self.record, max_length=20, overlong=overlong)
         assert isinstance(rejected, Rejection)

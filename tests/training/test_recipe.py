@@ -87,6 +87,12 @@ class TestRepeat:
         assert again.summary == finished.summary
         assert {p: p.stat().st_mtime_ns for p in before} == before
 
+    @pytest.mark.catalogue(42)
+    def test_other_data_may_not_enter(self, finished, run_tiny):
+        with pytest.raises(RunError, match=r"data\.sha256 was '[0-9a-f]{32}"):
+            run_tiny(finished.output_dir, [Record(f"Say {n}.", "", f"{n}") for n in range(20)])
+
+    @pytest.mark.catalogue(75, 82)
     def test_other_settings_may_not_enter(self, finished, run_tiny):
         with pytest.raises(RunError, match=r"config\.learning_rate was 0\.005, now 0\.004"):
             run_tiny(finished.output_dir, learning_rate=4e-3)
@@ -231,11 +237,13 @@ class TestBadInput:
             ({"trainer_options": {"no_such_option": 1}}, ConfigError, r"config\.trainer_options"),
         ],
     )
+    @pytest.mark.catalogue(46, 69, 73)
     def test_settings_that_cannot_work(self, run_tiny, tmp_path, settings, error, said):
         with pytest.raises(error, match=said):
             run_tiny(tmp_path / "run", **settings)
         assert not (tmp_path / "run" / "adapter").exists()
 
+    @pytest.mark.catalogue(76)
     def test_the_base_model_as_output(self, run_tiny, tiny_base):
         with pytest.raises(ConfigError, match="the base model's own directory"):
             run_tiny(tiny_base)
