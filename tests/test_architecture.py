@@ -113,6 +113,42 @@ def undeclared_imports(name, source):
     return faults
 
 
+def foreign_names(tree):
+    """The names in a module that come from another package, and those that lead to any class or module."""
+    names = {"__import__", "type"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                origin = (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+                if origin.partition(".")[0] != "alpaca_lora":
+                    names.add(alias.asname or alias.name.partition(".")[0])
+    return names
+
+
+def leftmost(node):
+    """The name that an expression such as `torch.nn.functional` or `type(model)` begins with."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def patches(name, source):
+    """The changes of a foreign module or class; those of an instance are not reported."""
+    tree = ast.parse(source)
+    foreign, faults = foreign_names(tree), []
+    for node in ast.walk(tree):
+        changed = None
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            changed = node.value
+        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            changed = node.value if re.search(r"(__dict__|sys\.modules)$", ast.unparse(node.value)) else None
+        elif isinstance(node, ast.Call) and node.args and re.search("(set|del)attr", ast.unparse(node.func)):
+            changed = node.args[0]
+        if changed is not None and (leftmost(changed) in foreign or "__class__" in ast.unparse(changed)):
+            faults.append(f"{name}:{node.lineno} {ast.unparse(node)}")
+    return faults
+
+
 CHECKERS = [
     long_file,
     long_functions,
@@ -122,6 +158,7 @@ CHECKERS = [
     undocumented,
     stray_errors,
     undeclared_imports,
+    patches,
 ]
 DOCUMENTED = '"""Say what this is."""\n'
 PLANTED = [
@@ -143,6 +180,13 @@ PLANTED = [
     (stray_errors, "alpaca_lora/a.py", "class Odd(ConfigError): pass"),
     (undeclared_imports, "alpaca_lora/a.py", "def load():\n    import gradio"),
     (undeclared_imports, "alpaca_lora/a.py", "from gguf.reader import GGUFReader"),
+    (patches, "alpaca_lora/a.py", "import torch\ntorch.nn.functional.silu = fast"),
+    (patches, "alpaca_lora/a.py", "from transformers.models.llama import LlamaRMSNorm as Norm\nNorm.forward = fast"),
+    (patches, "alpaca_lora/a.py", "import peft.tuners\nsetattr(peft.tuners.lora.Linear, 'forward', fast)"),
+    (patches, "alpaca_lora/a.py", "from bitsandbytes import nn\ndel nn.Linear4bit.forward"),
+    (patches, "alpaca_lora/a.py", "import sys\nsys.modules['trl'] = fake"),
+    (patches, "alpaca_lora/a.py", "type(model).forward = fast"),
+    (patches, "alpaca_lora/a.py", "for layer in layers:\n    layer.__class__.forward = fast"),
 ]
 INNOCENT = [
     (long_file, "alpaca_lora/a.py", "\n" * 300),
@@ -155,6 +199,9 @@ INNOCENT = [
     (undocumented, "alpaca_lora/a.py", DOCUMENTED + "def _train(): pass"),
     (stray_errors, "alpaca_lora/a.py", "class Refused(ValueError): pass"),
     (undeclared_imports, "alpaca_lora/a.py", "import json, torch.nn, ruamel.yaml, alpaca_lora.errors"),
+    (patches, "alpaca_lora/a.py", "import torch\nmodel.config.use_cache = torch.is_grad_enabled()"),
+    (patches, "alpaca_lora/a.py", "import torch\nrows[torch.argmax(x)], self.forward = 1, fast"),
+    (patches, "alpaca_lora/a.py", "from alpaca_lora.config import Settings\nSettings.seed = 1"),
 ]
 
 
@@ -220,7 +267,7 @@ def test_imports_keep_their_contracts():
         ),
         ("alpaca_lora/training/recipe.py", "import trl", "trl is met in training/trainer.py only"),
         ("alpaca_lora/models/__init__.py", "import datasets", "datasets is met in training/dataset.py only"),
-        ("alpaca_lora/serving/__init__.py", "import peft", "peft is met under adapters/ only"),
+        ("alpaca_lora/serving/__init__.py", "import peft", "peft is met under adapters/ and kernels/ only"),
     ],
 )
 def test_a_planted_import_breaks_its_contract(planted_copy, name, line, broken):

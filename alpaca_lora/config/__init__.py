@@ -2,6 +2,7 @@
 
 from alpaca_lora.config.settings import (
     FinetuneConfig,
+    KernelSettings,
     LoraSettings,
     QuantizationSettings,
     config_from_dict,
@@ -11,6 +12,7 @@ from alpaca_lora.config.settings import (
 
 __all__ = [
     "FinetuneConfig",
+    "KernelSettings",
     "LoraSettings",
     "QuantizationSettings",
     "config_from_dict",

@@ -79,6 +79,7 @@ def disagreements(config: "FinetuneConfig") -> Iterator[Fault]:
     """Yield one fault for every group of settings that do not work together."""
     yield from _adapter_disagreements(config)
     yield from _schedule_disagreements(config)
+    yield from _packing_disagreements(config)
     if config.early_stopping_patience is not None and not config.keep_best:
         yield _fault(
             "config.early_stopping_patience stops after the best step and would ship the last; set keep_best",
@@ -142,6 +143,23 @@ def _schedule_disagreements(config: "FinetuneConfig") -> Iterator[Fault]:
             "warm up for fewer",
             "warmup_steps",
             "max_steps",
+        )
+
+
+def _packing_disagreements(config: "FinetuneConfig") -> Iterator[Fault]:
+    length = config.packed_length
+    if length is not None and length < config.max_length:
+        yield _fault(
+            f"config.packed_length {length} is less than config.max_length {config.max_length}, and a record is never "
+            "divided; raise the one or lower the other",
+            "packed_length",
+            "max_length",
+        )
+    if length is not None and config.packing is False:
+        yield _fault(
+            "config.packed_length is the length of packed rows, and config.packing is off; leave one of them out",
+            "packed_length",
+            "packing",
         )
 
 

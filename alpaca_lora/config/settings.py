@@ -8,13 +8,11 @@ refused; a refusal names every fault at once.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -27,14 +25,15 @@ from alpaca_lora.config.rules import (
     disagreements,
     free_options,
     held_out,
-    module_names,
     record_fields,
 )
+from alpaca_lora.config.sections import KernelSettings, LoraSettings, QuantizationSettings, Settings
 from alpaca_lora.config.sources import overridden, settings_from
 from alpaca_lora.errors import ConfigError
 
 __all__ = [
     "FinetuneConfig",
+    "KernelSettings",
     "LoraSettings",
     "QuantizationSettings",
     "config_from_dict",
@@ -43,71 +42,12 @@ __all__ = [
 ]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-    section: ClassVar[str] = "config"
-    """What messages write before the name of a setting."""
-
-    if not TYPE_CHECKING:  # type checkers keep the signature that pydantic derives from the fields
-
-        def __init__(self, **values: Any) -> None:
-            try:
-                super().__init__(**values)
-            except ValidationError as error:
-                raise config_error(type(self), values, error) from error
-
-        # Sections inside a config are still validated by pydantic itself, which knows where they stand.
-        __init__.__pydantic_base_init__ = True
-
-
-class LoraSettings(_Settings):
-    """The adapter: which modules get low-rank matrices, and how they start."""
-
-    section: ClassVar[str] = "config.lora"
-
-    rank: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Width of the two matrices, 1 to 1024."""
-
-    alpha: Annotated[float, Field(gt=0)] = 32.0
-    """Scale of the update, at most 64 x rank: it is multiplied by alpha / rank, or alpha / sqrt(rank) with rslora."""
-
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability of zeroing an input of the adapter while training, in [0, 1)."""
-
-    target_modules: Annotated[Literal["all-linear"] | tuple[str, ...], BeforeValidator(module_names)] = "all-linear"
-    """Plain names of the linear layers to adapt; `all-linear` is every one but the output head."""
-
-    rslora: bool = False
-    """Scale by alpha / sqrt(rank), which keeps high ranks stable (arXiv 2312.03732)."""
-
-    dora: bool = False
-    """Train direction and magnitude apart (arXiv 2402.09353): slower, sometimes better at low rank."""
-
-    init: Literal["default", "pissa", "loftq"] = "default"
-    """How the matrices start: zero update, principal components (PiSSA, arXiv 2404.02948, not with nf4), or LoftQ
-    (arXiv 2310.08659, only with nf4)."""
-
-
-class QuantizationSettings(_Settings):
-    """How the frozen base model is held in memory."""
-
-    section: ClassVar[str] = "config.quantization"
-
-    method: Literal["none", "nf4"] = "none"
-    """`nf4` holds linear layers in 4 bits (QLoRA, arXiv 2305.14314); `none` keeps the precision below."""
-
-    double_quantization: bool = True
-    """Quantise the scales too: saves about 0.4 bits per parameter. Only with nf4."""
-
-
-class FinetuneConfig(_Settings):
+class FinetuneConfig(Settings):
     """Everything that decides the result of a fine-tuning run, but for the base model and the data."""
 
     lora: LoraSettings = LoraSettings()
     quantization: Annotated[QuantizationSettings, BeforeValidator(as_method)] = QuantizationSettings()
+    kernels: KernelSettings = KernelSettings()
 
     template: Annotated[str, Field(min_length=1)] = "alpaca"
     """Name of a built-in prompt template, or path of a JSON file."""
@@ -130,6 +70,10 @@ class FinetuneConfig(_Settings):
     packing: bool | None = None
     """Put several records into one row, without letting them see each other. None: on, unless few rows are left."""
 
+    packed_length: Annotated[int, Field(ge=8)] | None = None
+    """Longest packed row in tokens, at least max_length. None: decided from the hardware, but max_length where
+    batch_size or micro_batch_size is given."""
+
     validation_size: Annotated[int | float | None, AfterValidator(held_out)] = None
     """Records held out: a count from 1 up, or a share below 1; 0 holds out none. None: the data's own held-out set,
     else 5 %, at most 500."""
@@ -141,8 +85,7 @@ class FinetuneConfig(_Settings):
     """Stop after this many optimizer steps, whatever the epochs. None: no such limit."""
 
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Sequences per optimizer step; a packed row is one sequence. None: decided from the data's
-    size."""
+    """Sequences per optimizer step; a packed row is one sequence. None: decided from the data's size."""
 
     micro_batch_size: Annotated[int, Field(ge=1)] | None = None
     """Sequences per forward pass and device; batch_size must be a multiple. None: decided from the hardware."""

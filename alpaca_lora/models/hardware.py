@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 from pathlib import Path
 
 import torch
@@ -25,7 +26,15 @@ def detect_hardware() -> Hardware:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if torch.backends.mps.is_available():
         return Hardware(device="mps", name="Apple GPU", memory_bytes=memory, bf16=True, fp16=True, cores=cores)
-    return Hardware(device="cpu", name=_processor(), memory_bytes=memory, bf16=_cpu_has_bf16(), fp16=False, cores=cores)
+    return Hardware(
+        device="cpu",
+        name=_processor(),
+        memory_bytes=memory,
+        bf16=_cpu_has_bf16(),
+        fp16=False,
+        cores=cores,
+        compiler=any(map(shutil.which, ("g++", "clang++"))),
+    )
 
 
 def _cpu_has_bf16() -> bool:

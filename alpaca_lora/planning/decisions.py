@@ -17,10 +17,13 @@ __all__ = ["Decisions", "Hardware", "decide", "decide_intervals", "validation_co
 _TYPICAL_TOKENS = 200.0
 _TARGET_STEPS = 150
 _FEW_STEPS = 50
-_FEWEST_PACKED = 64
-_SMALLEST_BATCH = 4
+_FEWEST_PACKED_STEPS = 16  # of an epoch; with fewer, padding costs less than what a run cannot learn
+_SMALLEST_BATCH = 4  # records per step
+_SMALLEST_PACKED_BATCH = 8
 _LARGEST_BATCH = 128  # records per step, as Stanford Alpaca and alpaca-lora have it
 _PADDED_ON_CPU = 4
+_TOKENS_WORTH_COMPILING = 50_000
+_ROW_TOKENS = 2048  # ten Alpaca records, the fewest of a step, in one forward pass
 
 _EPOCHS_BELOW_ROWS = ((50, 10.0), (200, 5.0), (40_000, 3.0), (200_000, 2.0), (math.inf, 1.0))
 _LEARNING_RATE_BELOW_ROWS = ((2_000, 4e-4), (20_000, 3e-4), (math.inf, 2e-4))
@@ -48,6 +51,9 @@ class Hardware:
 
     cores: int
     """Physical cores of the CPU."""
+
+    compiler: bool = False
+    """Whether there is a C++ compiler for torch's Inductor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +108,8 @@ def decide(config: FinetuneConfig, *, rows: int, hardware: Hardware, mean_tokens
         mean_tokens: mean length of a record in tokens, which tells how many fit into a packed row; Alpaca's have 205.
 
     Returns:
-        The config with epochs, learning_rate, packing, batch_size, micro_batch_size, precision and
-        gradient_checkpointing set, and why.
+        The config with epochs, learning_rate, packing, packed_length (where packing is on), batch_size,
+        micro_batch_size, precision and gradient_checkpointing set, and why.
 
     Raises:
         ConfigError: there is no row, or the device lacks what a setting asks for.
@@ -114,15 +120,11 @@ def decide(config: FinetuneConfig, *, rows: int, hardware: Hardware, mean_tokens
     choices = _Choices(config)
     epochs = choices.settle("epochs", _below(rows, _EPOCHS_BELOW_ROWS), f"usual for {rows} records")
     choices.settle("learning_rate", _below(rows, _LEARNING_RATE_BELOW_ROWS), f"usual for LoRA with {rows} records")
-    packed = math.ceil(rows * min(mean_tokens, config.max_length) / config.max_length)
-    packing = choices.settle(
-        "packing",
-        packed >= _FEWEST_PACKED,
-        f"{rows} records of about {mean_tokens:.0f} tokens fill {packed} rows of {config.max_length}",
-    )
-    sequences = packed if packing else rows
-    _settle_batch(choices, sequences, _auto_batch(rows, sequences, epochs), _room(hardware, config.max_length, packing))
+    length, sequences = _settle_packing(choices, rows, mean_tokens, hardware)
+    size = _auto_batch(rows, sequences, epochs, packed=length is not None)
+    _settle_batch(choices, rows, sequences, size, length, hardware)
     _settle_device(choices, hardware)
+    _settle_compiled(choices, rows * min(mean_tokens, config.max_length) * epochs, hardware)
     return choices.result()
 
 
@@ -210,40 +212,81 @@ def _settle_device(choices: _Choices, hardware: Hardware) -> None:
     best = next(name for name, works in _precisions(hardware).items() if works)
     choices.settle("precision", best, f"the fastest that {hardware.name} has")
     recompute = hardware.device == "cuda"
-    cost = (
-        "memory limits the rows of a forward pass" if recompute else "memory is not short, and recomputing takes time"
-    )
+    cost = "memory limits a forward pass" if recompute else "memory is not short, and recomputing takes time"
     choices.settle("gradient_checkpointing", recompute, cost)
 
 
-def _settle_batch(choices: _Choices, sequences: int, size: int, room: int) -> None:
+def _settle_compiled(choices: _Choices, tokens: float, hardware: Hardware) -> None:
+    kernels = choices.config.kernels
+    if kernels.compiled is None and hardware.compiler and tokens >= _TOKENS_WORTH_COMPILING:
+        choices.values["kernels"] = kernels.model_copy(update={"compiled": True})
+        choices.reasons.append(f"kernels.compiled on: it takes seconds, and the run has about {tokens:.0f} tokens")
+
+
+def _settle_packing(choices: _Choices, rows: int, mean_tokens: float, hardware: Hardware) -> tuple[int | None, int]:
+    """Decide whether records share rows; return the length of those (None: one record each) and how many there are.
+
+    Who gives a batch counts in rows of max_length, so it is only without one that rows become longer.
+    """
+    config = choices.config
+    counted = config.batch_size is not None or config.micro_batch_size is not None
+    longest = _ROW_TOKENS if hardware.device != "cuda" else min(_ROW_TOKENS, _tokens_at_once(hardware))
+    length = config.packed_length or max(config.max_length, 0 if counted else longest)
+    packed = math.ceil(rows * min(mean_tokens, config.max_length) / length)
+    steps = packed // max(config.batch_size or _smallest_batch(rows, packed, packed=True), config.micro_batch_size or 1)
+    fits = config.packed_length is not None or steps >= _FEWEST_PACKED_STEPS
+    filled = f"{rows} records of about {mean_tokens:.0f} tokens fill {'' if fits else 'only '}{packed} rows of {length}"
+    if not choices.settle("packing", fits, filled):
+        return None, rows
+    reason = f"about {rows / packed:.0f} records a row"
+    choices.settle(
+        "packed_length", length, f"{reason}, since the batch is counted in rows of max_length" if counted else reason
+    )
+    return length, packed
+
+
+def _settle_batch(
+    choices: _Choices, rows: int, sequences: int, size: int, packed_length: int | None, hardware: Hardware
+) -> None:
     """Decide the batch, `size` where nothing is given, and the parts that it is taken in."""
     given = choices.config.micro_batch_size or 1
     size = max(given, size - size % given)
-    size = choices.settle("batch_size", size, f"{sequences} rows give {math.ceil(sequences / size)} steps per epoch")
+    steps = f"{sequences} rows give {math.ceil(sequences / size)} steps per epoch"
+    each = f" of about {rows * size / sequences:.0f} records" if packed_length else ""
+    size = choices.settle("batch_size", size, steps + each)
+    length = packed_length or choices.config.max_length
+    room = _room(hardware, length, packed=packed_length is not None)
     part = max(part for part in range(1, min(room, size) + 1) if size % part == 0)
-    choices.settle("micro_batch_size", part, f"a forward pass takes up to {room} x {choices.config.max_length} tokens")
+    choices.settle("micro_batch_size", part, f"a forward pass takes up to {room} x {length} tokens")
     if size > sequences:
         choices.warn(f"batch_size {size} is more than the {sequences} rows of an epoch; every step is a whole epoch")
 
 
-def _auto_batch(rows: int, sequences: int, epochs: float) -> int:
+def _auto_batch(rows: int, sequences: int, epochs: float, *, packed: bool) -> int:
     """Return the largest power of two that leaves enough steps, within the bounds that the table of this file sets."""
     wanted = int(sequences * epochs / _TARGET_STEPS)
     largest = _LARGEST_BATCH * sequences // rows
-    size = min(max(min(wanted, largest), _SMALLEST_BATCH), sequences)
+    size = min(max(min(wanted, largest), _smallest_batch(rows, sequences, packed=packed)), sequences)
     return 1 << (size.bit_length() - 1)
 
 
-def _room(hardware: Hardware, max_length: int, packing: bool) -> int:
+def _smallest_batch(rows: int, sequences: int, *, packed: bool) -> int:
+    """Return how many sequences hold the fewest records that a step should see."""
+    return math.ceil((_SMALLEST_PACKED_BATCH if packed else _SMALLEST_BATCH) * sequences / rows)
+
+
+def _room(hardware: Hardware, length: int, *, packed: bool) -> int:
     """Return how many rows of full length a forward pass may have.
 
-    A CPU gains nothing from more rows at once, but padded rows are mostly shorter than max_length.
+    On a CPU padded rows are mostly shorter than max_length, and packed ones are not.
     """
     if hardware.device != "cuda":
-        return 1 if packing else _PADDED_ON_CPU
-    tokens = _below(hardware.memory_bytes / 2**30, _TOKENS_BELOW_GIB)
-    return max(1, int(tokens) // max_length)
+        return max(1, _ROW_TOKENS // length) if packed else _PADDED_ON_CPU
+    return max(1, _tokens_at_once(hardware) // length)
+
+
+def _tokens_at_once(hardware: Hardware) -> int:
+    return int(_below(hardware.memory_bytes / 2**30, _TOKENS_BELOW_GIB))
 
 
 def _precisions(hardware: Hardware) -> dict[str, bool]:

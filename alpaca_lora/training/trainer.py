@@ -3,16 +3,16 @@
 The trainer gets finished `input_ids` and `labels`, so none of its own templating, tokenising, truncating or packing
 runs. Over `SFTTrainer` this subclass changes five things: the loss scores supervised tokens only, adapters stay in
 float32, the held-out loss weighs every token alike, checkpoints appear whole or not at all, and a loss that is not
-finite ends the run.
+finite ends the run. The forward pass is that of `kernels`, wherever they fit the model.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainerState
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
@@ -21,7 +21,8 @@ from alpaca_lora import _files
 from alpaca_lora.adapters import loraplus_optimizer
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, NonFiniteLossError
-from alpaca_lora.models import mean_loss, row_losses, supervised_logits
+from alpaca_lora.kernels import apply
+from alpaca_lora.models import mean_loss, row_losses
 from alpaca_lora.training.checkpoints import fault_of, rotate, seal
 from alpaca_lora.training.dataset import Collator, Rows
 from alpaca_lora.training.encoding import EncodedRow
@@ -73,6 +74,13 @@ class AlpacaTrainer(SFTTrainer):
         self.remove_callback(PrinterCallback)
         self._restore_masters()
         self.model_accepts_loss_kwargs = True
+        self.fast_path = apply(
+            self.model,
+            config.kernels,
+            longest_record=config.max_length,
+            checkpointed=bool(config.gradient_checkpointing),
+        )
+        self.step_loss = torch.zeros((), device=model.device)
 
     def _send_telemetry(self) -> None:
         """Send nothing: TRL reports model type and hardware to the Hub at every start."""
@@ -96,22 +104,23 @@ class AlpacaTrainer(SFTTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """Return the loss per supervised token of the whole optimizer step, this micro-batch's share of it."""
-        labels_BT = inputs.pop("labels")
-        self.real_tokens += inputs.pop("real_tokens").sum()
-        logits_NV, targets_N = supervised_logits(model, inputs, labels_BT)
-        loss: torch.Tensor = functional.cross_entropy(logits_NV, targets_N, reduction="sum") / num_items_in_batch
-        return loss
+        self.real_tokens += inputs["real_tokens"].sum()
+        return self.fast_path.loss(inputs, num_items_in_batch)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """Do one micro-batch, and stop the run if its loss is not a number.
+        """Do one micro-batch, and stop the run if the loss of an optimizer step is not a number.
 
         Raises:
             NonFiniteLossError: NaN or infinity, before it can reach the weights.
         """
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-untyped-call]
-        if not torch.isfinite(loss):
+        self.step_loss += loss
+        if not self.accelerator.sync_gradients:
+            return loss
+        total, self.step_loss = self.step_loss.item(), torch.zeros_like(self.step_loss)
+        if not math.isfinite(total):
             raise NonFiniteLossError(
-                f"the loss is {loss.item()} at step {self.state.global_step + 1}: the learning rate "
+                f"the loss is {total} at step {self.state.global_step + 1}: the learning rate "
                 f"{self.settings.learning_rate} may be too high for precision {self.settings.precision}. "
                 "Checkpoints up to here are finite and unharmed"
             )

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from alpaca_lora.config import (
     FinetuneConfig,
+    KernelSettings,
     LoraSettings,
     QuantizationSettings,
     config_from_dict,
@@ -138,6 +139,17 @@ CATALOGUE = [
         "config.gradient_accumulation_steps is not a setting; use config.batch_size and config.micro_batch_size",
     ),
     ("row 73", {"max_length": 0}, "config.max_length must be an integer of at least 8, got 0"),
+    (
+        "row 73",
+        {"packed_length": 256},
+        "config.packed_length 256 is less than config.max_length 512, and a record is never divided; raise the one or "
+        "lower the other",
+    ),
+    (
+        "row 73",
+        {"packed_length": 2048, "packing": False},
+        "config.packed_length is the length of packed rows, and config.packing is off; leave one of them out",
+    ),
     (
         "row 74",
         {"warmup_steps": 100, "max_steps": 43},
@@ -487,9 +499,9 @@ def test_an_option_without_a_setting_of_ours_stays_free(option):
 
 def test_the_reference_lists_every_setting_with_what_it_allows():
     rows = {name: row for name, *row in config_reference()}
-    assert len(rows) == len(FinetuneConfig.model_fields) - 2 + len(LoraSettings.model_fields) + len(
-        QuantizationSettings.model_fields
-    )
+    sections = (LoraSettings, QuantizationSettings, KernelSettings)
+    fields = [len(settings.model_fields) for settings in (FinetuneConfig, *sections)]
+    assert len(rows) == sum(fields) - len(sections)
     assert rows["lora.rank"] == ["an integer from 1 to 1024", "16", "Width of the two matrices, 1 to 1024."]
     assert rows["validation_size"][:2] == ["a number", "null"]
     assert rows["report_to"][0] == "a list of 'wandb', 'tensorboard', 'trackio'"

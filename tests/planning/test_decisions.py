@@ -15,11 +15,13 @@ AMX = Hardware(device="cpu", name="Xeon", memory_bytes=64 * GIB, bf16=True, fp16
 LAPTOP = Hardware(device="cpu", name="Core i5", memory_bytes=16 * GIB, bf16=False, fp16=False, cores=4)
 APPLE = Hardware(device="mps", name="M2", memory_bytes=16 * GIB, bf16=False, fp16=True, cores=8)
 TURING = Hardware(device="cuda", name="T4", memory_bytes=15 * GIB, bf16=False, fp16=True, cores=4)
+CARD_8GB = Hardware(device="cuda", name="RTX 3070", memory_bytes=8 * GIB, bf16=True, fp16=True, cores=8)
 CARD_24GB = Hardware(device="cuda", name="RTX 4090", memory_bytes=24 * GIB, bf16=True, fp16=True, cores=16)
 CARD_80GB = Hardware(device="cuda", name="H100", memory_bytes=80 * GIB, bf16=True, fp16=True, cores=16)
 MACHINES = [AMX, LAPTOP, APPLE, TURING, CARD_24GB, CARD_80GB]
 
 OPEN = ["epochs", "batch_size", "micro_batch_size", "learning_rate", "packing", "precision", "gradient_checkpointing"]
+OPEN_IF_PACKED = [*OPEN, "packed_length"]
 
 
 @pytest.mark.parametrize(
@@ -30,14 +32,14 @@ OPEN = ["epochs", "batch_size", "micro_batch_size", "learning_rate", "packing", 
         (10, 10, 4e-4, False, 4),
         (49, 10, 4e-4, False, 4),
         (50, 5, 4e-4, False, 4),
-        (161, 5, 4e-4, False, 4),
-        (162, 5, 4e-4, True, 4),
-        (899, 3, 4e-4, True, 4),
-        (2_000, 3, 3e-4, True, 8),
-        (9_999, 3, 3e-4, True, 32),
-        (20_000, 3, 2e-4, True, 32),
-        (51_260, 2, 2e-4, True, 32),
-        (500_000, 1, 2e-4, True, 32),
+        (153, 5, 4e-4, False, 4),
+        (154, 5, 4e-4, True, 1),
+        (899, 3, 4e-4, True, 1),
+        (2_000, 3, 3e-4, True, 2),
+        (9_999, 3, 3e-4, True, 8),
+        (20_000, 3, 2e-4, True, 8),
+        (51_260, 2, 2e-4, True, 8),
+        (500_000, 1, 2e-4, True, 8),
     ],
 )
 def test_the_number_of_rows_decides_the_schedule(rows, epochs, learning_rate, packing, batch_size):
@@ -59,33 +61,87 @@ def test_without_packing_the_batch_grows_to_that_of_the_originals(rows, batch_si
         (AMX, "bf16", False, 1, 4),
         (LAPTOP, "fp32", False, 1, 4),
         (APPLE, "fp16", False, 1, 4),
-        (TURING, "fp16", True, 4, 4),
-        (CARD_24GB, "bf16", True, 8, 8),
-        (CARD_80GB, "bf16", True, 32, 32),
+        (TURING, "fp16", True, 1, 4),
+        (CARD_24GB, "bf16", True, 2, 8),
+        (CARD_80GB, "bf16", True, 8, 32),
     ],
     ids=lambda value: value.name if isinstance(value, Hardware) else None,
 )
 def test_the_hardware_decides_precision_and_memory(hardware, precision, checkpointing, packed, padded):
     decided = decide(FinetuneConfig(), rows=51_260, hardware=hardware).config
     assert (decided.precision, decided.gradient_checkpointing) == (precision, checkpointing)
-    assert decided.micro_batch_size == packed
+    assert (decided.packed_length, decided.micro_batch_size) == (2048, packed)
     assert decide(FinetuneConfig(packing=False), rows=51_260, hardware=hardware).config.micro_batch_size == padded
 
 
 def test_longer_records_fill_more_rows():
-    short = decide(FinetuneConfig(), rows=300, hardware=AMX, mean_tokens=100)
-    long = decide(FinetuneConfig(), rows=300, hardware=AMX, mean_tokens=400)
+    short = decide(FinetuneConfig(), rows=200, hardware=AMX, mean_tokens=100)
+    long = decide(FinetuneConfig(), rows=200, hardware=AMX, mean_tokens=400)
     assert (short.config.packing, long.config.packing) == (False, True)
-    assert "packing on: 300 records of about 400 tokens fill 235 rows of 512" in long.reasons
+    assert "packing off: 200 records of about 100 tokens fill only 10 rows of 2048" in short.reasons
+    assert "packing on: 200 records of about 400 tokens fill 40 rows of 2048" in long.reasons
+
+
+class TestPackedLength:
+    """How long a row is that holds several records."""
+
+    @pytest.mark.parametrize(
+        ("settings", "hardware", "length"),
+        [
+            ({}, AMX, 2048),
+            ({"max_length": 256}, AMX, 2048),
+            ({"max_length": 4096}, AMX, 4096),
+            ({}, CARD_8GB, 1024),
+            ({}, CARD_80GB, 2048),
+            ({"packed_length": 700}, CARD_80GB, 700),
+        ],
+    )
+    def test_it_follows_from_the_hardware_and_is_never_below_max_length(self, settings, hardware, length):
+        assert decide(FinetuneConfig(**settings), rows=5_000, hardware=hardware).config.packed_length == length
+
+    @pytest.mark.parametrize("settings", [{"batch_size": 8}, {"micro_batch_size": 2}])
+    def test_who_gives_a_batch_gets_rows_of_max_length(self, settings):
+        decisions = decide(FinetuneConfig(**settings), rows=5_000, hardware=AMX)
+        assert decisions.config.packed_length == 512
+        assert (
+            "packed_length 512: about 3 records a row, since the batch is counted in rows of max_length"
+            in decisions.reasons
+        )
+
+    @pytest.mark.parametrize("rows", [154, 899, 2_000, 9_999, 51_260])
+    def test_it_does_not_change_how_many_records_a_step_has(self, rows):
+        long, short = (
+            decide(FinetuneConfig(packed_length=length), rows=rows, hardware=AMX).config for length in (2048, 512)
+        )
+        assert short.batch_size == 4 * long.batch_size
+
+    @pytest.mark.parametrize("length", [512, 1024, 2048, 4096])
+    def test_a_step_has_eight_records_or_more(self, length):
+        decided = decide(FinetuneConfig(packed_length=length), rows=300, hardware=AMX).config
+        assert decided.batch_size * length / 200 >= 8
+
+    def test_it_is_open_without_packing(self):
+        assert decide(FinetuneConfig(packing=False), rows=5_000, hardware=AMX).config.packed_length is None
+
+    def test_giving_it_asks_for_packing(self):
+        assert decide(FinetuneConfig(packed_length=512), rows=10, hardware=AMX).config.packing
+
+    def test_a_given_batch_that_leaves_few_steps_is_not_packed(self):
+        packing = [decide(FinetuneConfig(batch_size=size), rows=899, hardware=AMX).config.packing for size in (16, 128)]
+        assert packing == [True, False]
+
+    def test_short_rows_share_a_forward_pass(self):
+        assert decide(FinetuneConfig(batch_size=8), rows=5_000, hardware=AMX).config.micro_batch_size == 4
 
 
 def test_every_decision_is_given_with_its_reason():
     assert decide(FinetuneConfig(), rows=899, hardware=AMX).reasons == (
         "epochs 3: usual for 899 records",
         "learning_rate 0.0004: usual for LoRA with 899 records",
-        "packing on: 899 records of about 200 tokens fill 352 rows of 512",
-        "batch_size 4: 352 rows give 88 steps per epoch",
-        "micro_batch_size 1: a forward pass takes up to 1 x 512 tokens",
+        "packing on: 899 records of about 200 tokens fill 88 rows of 2048",
+        "packed_length 2048: about 10 records a row",
+        "batch_size 1: 88 rows give 88 steps per epoch of about 10 records",
+        "micro_batch_size 1: a forward pass takes up to 1 x 2048 tokens",
         "precision bf16: the fastest that Xeon has",
         "gradient_checkpointing off: memory is not short, and recomputing takes time",
     )
@@ -108,7 +164,7 @@ def test_batch_and_micro_batch_follow_each_other(given_settings, decided):
 
 def test_fewer_epochs_bring_a_smaller_batch():
     batches = [decide(FinetuneConfig(epochs=n), rows=5_000, hardware=AMX).config.batch_size for n in (1, 3)]
-    assert batches == [8, 32]
+    assert batches == [2, 8]
 
 
 @pytest.mark.catalogue(47)
@@ -183,12 +239,13 @@ def test_whatever_is_given_everything_open_is_decided_and_nothing_else_is_touche
         config = FinetuneConfig(**{**dict(config), "micro_batch_size": micro, "batch_size": batch})
     decisions = decide(config, rows=rows, hardware=hardware, mean_tokens=mean_tokens)
     before, after = dict(config), dict(decisions.config)
-    assert [name for name in OPEN if after[name] is None] == []
+    opened = OPEN_IF_PACKED if after["packing"] else OPEN
+    assert [name for name in opened if after[name] is None] == []
     assert after["batch_size"] % after["micro_batch_size"] == 0
     changed = {name for name in before if before[name] != after[name]}
     assert {name for name in changed if before[name] is not None} == set()
     explained = {reason.split()[0] for reason in decisions.reasons} - {"warning:"}
-    assert explained == changed == {name for name in OPEN if before[name] is None}
+    assert explained == changed == {name for name in opened if before[name] is None}
 
 
 @given(**DATA)
