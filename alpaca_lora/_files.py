@@ -128,6 +128,27 @@ def sweep_staging(directory: Path) -> None:
             item.unlink(missing_ok=True)
 
 
+def keep_newest(directory: Path, *, files: int, total_bytes: int) -> None:
+    """Remove from a cache what was not used for longest, until it holds no more than it may.
+
+    A file counts as used when its modification time says so. Other processes may read and remove at the same time.
+
+    Args:
+        directory: holds files only.
+        files: how many may stay.
+        total_bytes: how much they may take together; the newest one stays in any case.
+    """
+    found = []
+    for path in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+    taken = 0
+    for number, (_, size, path) in enumerate(sorted(found, reverse=True), start=1):
+        taken += size
+        if number > 1 and (number > files or taken > total_bytes):
+            path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[None]:
     """Hold the only writer's right to `directory`; the system gives it back even when the process is killed.

@@ -1,6 +1,7 @@
 """Failures here are real: the kernel stops a writer at a size limit, or kills it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -224,3 +225,28 @@ def test_a_checksum_is_that_of_the_bytes(tmp_path):
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert _files.sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+class TestKeepNewest:
+    """What stays in a cache."""
+
+    @pytest.fixture
+    def cache(self, tmp_path):
+        for age, name in enumerate(("new", "used", "old")):
+            _files.write_bytes(tmp_path / name, b"0123456789")
+            os.utime(tmp_path / name, (1000 - age, 1000 - age))
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        ("limits", "kept"),
+        [
+            ({"files": 3, "total_bytes": 30}, {"new", "used", "old"}),
+            ({"files": 2, "total_bytes": 30}, {"new", "used"}),
+            ({"files": 3, "total_bytes": 29}, {"new", "used"}),
+            ({"files": 3, "total_bytes": 19}, {"new"}),
+            ({"files": 1, "total_bytes": 5}, {"new"}),
+        ],
+    )
+    def test_the_oldest_go_first_and_the_newest_never(self, cache, limits, kept):
+        _files.keep_newest(cache, **limits)
+        assert set(tree(cache)) == kept

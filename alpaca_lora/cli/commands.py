@@ -36,8 +36,11 @@ def finetune(arguments: list[str]) -> int:
     if flags["dry_run"]:
         from alpaca_lora.cli.preview import render_plan
         from alpaca_lora.training import prepare
+        from alpaca_lora.training.progress import Progress
 
-        print(render_plan(prepare(*run, config)))
+        with Progress(enabled=not flags["quiet"]) as display:
+            prepared = prepare(*run, config, display=display)
+        print(render_plan(prepared))
         return 0
 
     from alpaca_lora.reporting import render_summary

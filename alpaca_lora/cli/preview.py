@@ -37,6 +37,7 @@ def render_plan(run: Preparation) -> str:
         "",
         *_listed("left out", [f"{row.origin}: {row.reason}" for row in report.rejected]),
         *_listed("notes on the data", run.data.notes),
+        *_listed("notes", run.notes),
         *_listed("decided", run.reasons),
         "settings:",
         *(f"  {name} {as_typed(value)}" for name, value in _flat(run.config.model_dump(mode="json"))),

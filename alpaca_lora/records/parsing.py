@@ -15,6 +15,10 @@ from alpaca_lora.records.syntax import Refused, explain, is_deeper, strict_decod
 __all__ = ["parse_json"]
 
 _BLANK = " \t\r\n"
+_OPENING = re.compile(r"\[[ \t\r\n]*+(?P<end>\])?")
+_BORDER = re.compile(r"[ \t\r\n]*+(?:,|(?P<end>\]))[ \t\r\n]*+")
+"""What is before the first element of an array, and after each; its end has a name."""
+
 _STRUCTURE = re.compile(r'"(?:[^"\\\n]++|\\.)*+"?|[\[\]{},]')
 """A string (which ends at its line at the latest, so that a lost quote does not swallow the file), or structure."""
 
@@ -33,7 +37,8 @@ def parse_json(text: str, findings: Findings, limits: Limits) -> list[Row]:
     start = len(text) - len(text.lstrip(_BLANK))
     reader = _Reader(text, findings, limits)
     if text[start : start + 1] == "[":
-        reader.read_array(start)
+        if not reader.read_sound_array(start):
+            reader.read_array(start)
     elif not (text[start : start + 1] == "{" and reader.read_document(start)):
         reader.read_lines()
     return reader.rows
@@ -69,6 +74,28 @@ class _Reader:
             self.findings.fault(line, f"objects that span several lines do not make a list: {fix}")
         else:
             self._read_value(self.text[start:end], line, column)
+        return True
+
+    def read_sound_array(self, start: int) -> bool:
+        """Read an array in one go; False, and nothing is kept, if anything in it needs a closer look."""
+        text, limits = self.text, self.limits
+        rows: list[Row] = []
+        line, begin, border = 1, 0, _OPENING.match(text, start)
+        try:
+            while border and not border["end"]:
+                line += text.count("\n", begin, border.end())
+                begin = border.end()
+                fields, end = self._decoder.raw_decode(text, begin)
+                brackets = text.count("[", begin, end) + text.count("{", begin, end)
+                if brackets > limits.depth or (end - begin) * 4 > limits.line_bytes:
+                    return False
+                rows.append(Row(line, fields, self.findings.place(line)))
+                border = _BORDER.match(text, end)
+        except (ValueError, RecursionError):
+            return False
+        if border is None or border.end() < len(text):
+            return False
+        self.rows = rows
         return True
 
     def read_array(self, start: int) -> None:

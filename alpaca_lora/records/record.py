@@ -45,6 +45,11 @@ class LoadedRecords:
     notes: tuple[str, ...] = ()
     """What a careful person would want to know: chosen columns, skipped lines, duplicates, each with its count."""
 
+    @property
+    def count(self) -> int:
+        """Return how many records were read."""
+        return len(self.records) + len(self.heldout)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -21,10 +21,15 @@ def survey(records: Sequence[Record]) -> Iterator[str]:
         "hold a marker of a prompt template, such as '### Response:', which stays text": _MARKER,
         "hold the text of a control token, such as '</s>', which is encoded as text": _TOKEN,
     }
-    for what, pattern in kinds.items():
-        found = [record for record in records if any(map(pattern.search, _texts(record)))]
-        if found:
-            yield f"{len(found):,} of {len(records):,} records {what}: {_listed([record.origin for record in found])}"
+    found: dict[str, list[str]] = {what: [] for what in kinds}
+    for record in records:
+        text = "\n".join(_texts(record))  # no pattern matches across a line end
+        for what, pattern in kinds.items():
+            if pattern.search(text):
+                found[what].append(record.origin)
+    for what, places in found.items():
+        if places:
+            yield f"{len(places):,} of {len(records):,} records {what}: {_listed(places)}"
 
 
 def _texts(record: Record) -> tuple[str, str, str]:

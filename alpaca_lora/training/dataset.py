@@ -3,10 +3,12 @@
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
@@ -19,6 +21,12 @@ from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import Record
 from alpaca_lora.training.encoding import EncodedRow, Rejection, encode_records
 from alpaca_lora.training.packing import pack_lengths
+from alpaca_lora.training.progress import Progress
+from alpaca_lora.training.row_cache import RowCache
+from alpaca_lora.training.rows import EncodedRows, gather_rows
+
+_FEW = 1000
+"""Records that are encoded in a moment: only where there are more is progress shown and the result kept."""
 
 Rows: TypeAlias = Dataset
 """Rows as the trainer takes them."""
@@ -99,8 +107,10 @@ def encode_split(
     config: FinetuneConfig,
     *,
     scored: bool = False,
-) -> tuple[list[EncodedRow], list[Rejection]]:
-    """Encode the records of one split.
+    cache: RowCache | None = None,
+    display: Progress | None = None,
+) -> tuple[EncodedRows, list[Rejection]]:
+    """Encode the records of one split, or take them from the cache.
 
     Args:
         records: the split.
@@ -108,23 +118,45 @@ def encode_split(
         tokenizer: the base model's.
         config: max_length, overlong and train_on_prompt count.
         scored: held-out rows, whose loss is always that of the answer alone.
+        cache: that of this prompter and tokenizer; None encodes always and keeps nothing.
+        display: shows how far it is, where there is much to do.
 
     Raises:
         EncodingError: overlong is `error` and rows do not fit, or no row is left.
     """
-    outcomes = list(
-        encode_records(
-            records,
-            prompter,
-            tokenizer,
-            max_length=config.max_length,
-            overlong=config.overlong,
-            train_on_prompt=config.train_on_prompt and not scored,
-        )
+    max_length, overlong, learn_all = config.max_length, config.overlong, config.train_on_prompt and not scored
+    outcomes = encode_records(
+        records, prompter, tokenizer, max_length=max_length, overlong=overlong, train_on_prompt=learn_all
     )
-    rows = [outcome for outcome in outcomes if isinstance(outcome, EncodedRow)]
-    rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejection)]
-    if rejected and (config.overlong == "error" or not (rows or scored)):
+    if len(records) <= _FEW:
+        cache = display = None
+    key = cache.key(records, (max_length, overlong, learn_all)) if cache else ""
+    encoded = cache.read(key) if cache else None
+    if display:
+        kept = encoded is not None
+        display.stage(
+            f"taking {len(records):,} encoded records from the cache" if kept else f"encoding {len(records):,} records"
+        )
+    if encoded is None:
+        encoded = gather_rows(_counted(outcomes, len(records), display))
+        if cache:
+            cache.write(key, encoded)
+    _check_fit(*encoded, config, needed=not scored)
+    return encoded
+
+
+def _counted(
+    outcomes: Iterator[EncodedRow | Rejection], total: int, display: Progress | None
+) -> Iterator[EncodedRow | Rejection]:
+    for done, outcome in enumerate(outcomes, start=1):
+        yield outcome
+        if display and done % _FEW == 0:
+            display.advance(done, total)
+
+
+def _check_fit(rows: EncodedRows, rejected: Sequence[Rejection], config: FinetuneConfig, *, needed: bool) -> None:
+    """Refuse a split of which nothing fits, or too little."""
+    if rejected and (config.overlong == "error" or (needed and not rows)):
         longest = max(rejection.tokens for rejection in rejected)
         shown = "; ".join(f"{item.origin}: {item.reason}" for item in rejected[:20])
         what = "no record can be trained on" if not rows else f"{len(rejected)} records do not fit"
@@ -132,22 +164,39 @@ def encode_split(
             f"{what} at max_length {config.max_length}: {shown}. The longest needs max_length {longest}; "
             "overlong='truncate_output' would shorten answers instead"
         )
-    return rows, rejected
 
 
-def build_dataset(rows: Sequence[EncodedRow], *, max_length: int, packed: bool) -> Rows:
-    """Return rows for the trainer: `input_ids`, `labels` and `position_ids`, which restart at each record."""
-    groups = (
-        pack_lengths([len(row.input_ids) for row in rows], max_length) if packed else [[i] for i in range(len(rows))]
-    )
-    return Dataset.from_list([_join([rows[index] for index in group]) for group in groups])
+def build_dataset(rows: EncodedRows, *, packed_length: int | None) -> Rows:
+    """Return rows for the trainer: `input_ids`, `labels` and `position_ids`, which restart at each record.
+
+    They are Arrow arrays from the start, since trl takes nothing but a `datasets.Dataset`.
+
+    Args:
+        rows: the encoded records.
+        packed_length: most tokens of a row that holds several records; None makes a row of each record.
+    """
+    order, sizes = np.arange(len(rows)), np.ones(len(rows), dtype=np.int64)
+    if packed_length is not None:
+        groups = pack_lengths(rows.lengths.tolist(), packed_length)
+        order = np.array([index for group in groups for index in group])
+        sizes = np.array([len(group) for group in groups])
+    lengths = rows.lengths[order]
+    ends = np.concatenate(([0], lengths.cumsum()))
+    spans = zip(rows.starts[order].tolist(), lengths.tolist(), strict=True)
+    ids = np.concatenate([rows.ids[start : start + length] for start, length in spans])
+    positions = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths.tolist()])
+    labels = np.where(positions < rows.masked[order].repeat(lengths), np.int32(IGNORED), ids)
+    borders = pa.array(ends[np.concatenate(([0], sizes.cumsum()))])
+    columns = {"input_ids": ids, "labels": labels, "position_ids": positions}
+    lists = {name: pa.LargeListArray.from_arrays(borders, pa.array(values)) for name, values in columns.items()}
+    return Dataset(pa.table(lists), fingerprint="rows")  # without one it would hash everything
 
 
 def report_on(
-    *, read: int, train: Sequence[EncodedRow], heldout: Sequence[EncodedRow], rejected: Sequence[Rejection], rows: int
+    *, read: int, train: EncodedRows, heldout: Sequence[EncodedRow], rejected: Sequence[Rejection], rows: int
 ) -> DataReport:
     """Count what became of the records."""
-    lengths = sorted(len(row.input_ids) for row in train)
+    lengths = np.sort(train.lengths)
     return DataReport(
         read=read,
         trained=len(train),
@@ -155,22 +204,13 @@ def report_on(
         rejected=tuple(rejected),
         shortened=tuple(
             Rejection(row.origin, f"{row.cut_tokens} tokens cut off", len(row.input_ids) + row.cut_tokens)
-            for row in train
-            if row.cut_tokens
+            for row in (train[int(index)] for index in train.cut.nonzero()[0])
         ),
         rows=rows,
-        tokens=sum(lengths),
-        supervised_tokens=sum(label != IGNORED for row in train for label in row.labels),
-        quantiles={share: lengths[math.ceil(len(lengths) * share) - 1] for share in (0.5, 0.9, 0.99, 1.0)},
+        tokens=int(lengths.sum()),
+        supervised_tokens=int(lengths.sum() - train.masked.sum()),
+        quantiles={share: int(lengths[math.ceil(len(lengths) * share) - 1]) for share in (0.5, 0.9, 0.99, 1.0)},
     )
-
-
-def _join(rows: Sequence[EncodedRow]) -> dict[str, list[int]]:
-    return {
-        "input_ids": [token for row in rows for token in row.input_ids],
-        "labels": [label for row in rows for label in row.labels],
-        "position_ids": [position for row in rows for position in range(len(row.input_ids))],
-    }
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,10 @@ from alpaca_lora.planning import Decisions, Hardware, decide, decide_intervals, 
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
 from alpaca_lora.training.dataset import DataReport, Rows, Split, build_dataset, encode_split, report_on, split_records
-from alpaca_lora.training.encoding import EncodedRow, Rejection
+from alpaca_lora.training.encoding import Rejection
+from alpaca_lora.training.progress import Progress
+from alpaca_lora.training.row_cache import RowCache, default_directory, open_cache
+from alpaca_lora.training.rows import EncodedRows
 from alpaca_lora.training.trainer import Plan, sft_config
 
 Data = str | Path | Iterable[Any]
@@ -39,7 +42,7 @@ class Preparation:
     prompter: Prompter
     data: LoadedRecords
     heldout_records: list[Record]
-    heldout: list[EncodedRow]
+    heldout: EncodedRows
     rows: Rows
     report: DataReport
     config: FinetuneConfig
@@ -52,6 +55,9 @@ class Preparation:
     """Why each open setting became what it is."""
 
     plan: Plan
+
+    notes: tuple[str, ...] = ()
+    """What could not be done and did not matter enough to stop, one sentence each."""
 
     def contract(self) -> dict[str, Any]:
         """Return what decides the result, as JSON values: the content of run.json."""
@@ -71,7 +77,11 @@ class Preparation:
 
 
 def prepare(
-    base_model: str | Path, data: Data, output_dir: str | Path, config: str | Path | FinetuneConfig | None
+    base_model: str | Path,
+    data: Data,
+    output_dir: str | Path,
+    config: str | Path | FinetuneConfig | None,
+    display: Progress | None = None,
 ) -> Preparation:
     """Decide, check and count everything that needs no weights.
 
@@ -80,26 +90,24 @@ def prepare(
         data: anything `read_dataset` takes.
         output_dir: where the run shall be; only looked at.
         config: a preset's name, a YAML file, a config, or None for what suits data and hardware.
+        display: shows how far the encoding of many records is; None shows nothing.
 
     Raises:
         AlpacaLoraError: whatever is wrong with model, data, settings or directory.
     """
     asked = load_config(config)
-    _refuse_several_devices()
     loaded = read_dataset(data, column_map=asked.column_map or None, allow_empty_output=asked.allow_empty_output)
     split = _split(loaded, asked)
     prompter = Prompter(asked.template)
     check_output_dir(Path(output_dir), base_dir=_path_of(base_model), data=_path_of(data))
-    base_dir = locate_base_model(base_model)
-    _check_base(base_dir, asked)
-    tokenizer = load_tokenizer(base_dir)
-    train, heldout, rejected = _encode(split, prompter, tokenizer, asked)
+    base_dir, tokenizer = _locate(base_model, asked)
+    cache = open_cache(default_directory(), data_sha256=loaded.sha256, prompter=prompter, tokenizer=tokenizer)
+    train, heldout, rejected = _encode(split, prompter, tokenizer, asked, cache, display)
     hardware = detect_hardware()
-    decisions = decide(asked, rows=len(train), hardware=hardware, mean_tokens=_mean_length(train))
-    rows = build_dataset(train, max_length=asked.max_length, packed=bool(decisions.config.packing))
+    decisions = decide(asked, rows=len(train), hardware=hardware, mean_tokens=float(train.lengths.mean()))
+    rows = build_dataset(train, packed_length=decisions.config.packed_length)
     plan, intervals = _plan(decisions.config, len(rows), evaluated=bool(heldout))
     sft_config(intervals.config, plan, Path(output_dir), hardware.device)
-    read = len(loaded.records) + len(loaded.heldout)
     return Preparation(
         base_model=_name_of(base_model, base_dir),
         base_dir=base_dir,
@@ -111,11 +119,12 @@ def prepare(
         heldout_records=split.heldout,
         heldout=heldout,
         rows=rows,
-        report=report_on(read=read, train=train, heldout=heldout, rejected=rejected, rows=len(rows)),
+        report=report_on(read=loaded.count, train=train, heldout=heldout, rejected=rejected, rows=len(rows)),
         config=intervals.config,
         asked=asked,
         reasons=(*decisions.reasons, *intervals.reasons),
         plan=plan,
+        notes=tuple(cache.notes) if cache else (),
     )
 
 
@@ -125,18 +134,19 @@ def _path_of(source: Any) -> Path | None:
 
 
 def _encode(
-    split: Split, prompter: Prompter, tokenizer: PreTrainedTokenizerBase, config: FinetuneConfig
-) -> tuple[list[EncodedRow], list[EncodedRow], list[Rejection]]:
+    split: Split,
+    prompter: Prompter,
+    tokenizer: PreTrainedTokenizerBase,
+    config: FinetuneConfig,
+    cache: RowCache | None,
+    display: Progress | None,
+) -> tuple[EncodedRows, EncodedRows, list[Rejection]]:
     """Return the rows to train on, the rows to score, and what is neither."""
-    train, rejected = encode_split(split.train, prompter, tokenizer, config)
-    heldout, unscored = encode_split(split.heldout, prompter, tokenizer, config, scored=True)
+    train, rejected = encode_split(split.train, prompter, tokenizer, config, cache=cache, display=display)
+    heldout, unscored = encode_split(split.heldout, prompter, tokenizer, config, cache=cache, scored=True)
     if config.keep_best and not heldout:
         raise EncodingError(f"config.keep_best: no held-out record fits config.max_length {config.max_length}")
     return train, heldout, [*rejected, *unscored, *split.leaked]
-
-
-def _mean_length(rows: list[EncodedRow]) -> float:
-    return sum(len(row.input_ids) for row in rows) / len(rows)
 
 
 def _split(loaded: LoadedRecords, config: FinetuneConfig) -> Split:
@@ -177,7 +187,10 @@ def _name_of(base_model: str | Path, base_dir: Path) -> str:
     return str(base_dir) if _path_of(base_model) else str(base_model)
 
 
-def _check_base(base_dir: Path, config: FinetuneConfig) -> None:
+def _locate(base_model: str | Path, config: FinetuneConfig) -> tuple[Path, PreTrainedTokenizerBase]:
+    """Return where the base model is, and its tokenizer, once it is known that these settings can train it."""
+    _refuse_several_devices()
+    base_dir = locate_base_model(base_model)
     if config.quantization.method == "nf4" or config.optimizer != "adamw":
         require("bitsandbytes", extra="quant")
     for tracker in config.report_to:
@@ -187,6 +200,7 @@ def _check_base(base_dir: Path, config: FinetuneConfig) -> None:
         raise ConfigError(
             f"config.max_length must be at most {positions}, the positions of this model, got {config.max_length}"
         )
+    return base_dir, load_tokenizer(base_dir)
 
 
 def _refuse_several_devices() -> None:

@@ -23,6 +23,7 @@ from alpaca_lora.reporting.wording import count, duration, memory, printable
 __all__ = ["Progress"]
 
 _PLAIN_SHARE = 0.05
+_PLAIN_STAGE_SHARE = 0.25
 _PLAIN_SECONDS = 30.0
 _REDRAWS_PER_SECOND = 4
 
@@ -46,6 +47,9 @@ class Progress:
         self._spinner = Spinner("dots", style="cyan")
         self._stage = ""
         self._stage_began = 0.0
+        self._stage_count = ""
+        self._said_count = 0
+        self._said_time = 0.0
         self._training = False
         self._total_steps = 0
         self._resumed_from = 0
@@ -87,11 +91,28 @@ class Progress:
         It is over when the next stage begins, or, while training, with the next step.
         """
         self._end_stage()
-        self._stage, self._stage_began = printable(text), self._console.get_time()
+        self._stage, self._stage_began, self._stage_count = printable(text), self._console.get_time(), ""
+        self._said_count, self._said_time = 0, self._stage_began
         if self._live is None:
             self._say(f"{self._stage} …")
         else:
             self._live.refresh()
+
+    def advance(self, done: int, total: int) -> None:
+        """Show how far the current stage is.
+
+        Args:
+            done: parts of it that are finished.
+            total: parts that it has.
+        """
+        self._stage_count = f"{count(done)}/{count(total)} "
+        now = self._console.get_time()
+        due = done - self._said_count >= _PLAIN_STAGE_SHARE * total or now - self._said_time >= _PLAIN_SECONDS
+        if self._live is not None:
+            self._live.refresh()
+        elif due and done < total:
+            self._say(f"{self._stage} … {count(done)}/{count(total)}")
+            self._said_count, self._said_time = done, now
 
     def start(self, total_steps: int, *, done: int = 0) -> None:
         """Show that training has begun.
@@ -208,7 +229,7 @@ class Progress:
 
     def _stage_line(self) -> RenderableType:
         seconds = _clock(self._console.get_time() - self._stage_began)
-        self._spinner.update(text=Text.assemble(f"{self._stage} ", (seconds, "dim")))
+        self._spinner.update(text=Text.assemble(f"{self._stage} {self._stage_count}", (seconds, "dim")))
         return self._spinner
 
 

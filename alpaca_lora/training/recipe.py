@@ -3,7 +3,7 @@
 import gc
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +106,11 @@ def finetune(
     run_dir = Path(output_dir).expanduser().resolve()
     with Progress(enabled=progress) as display:
         display.stage("preparing data and base model")
-        run = prepare(base_model, data, run_dir, config)
+        run = prepare(base_model, data, run_dir, config, display=display)
         with _files.lock(run_dir):
             _files.sweep_staging(run_dir)
             if _runs.enter_run(run_dir, run.contract(), resume=run.config.resume):
-                return FinetuneResult(run_dir, run_dir / "adapter", read_summary(run_dir))
+                return FinetuneResult(run_dir, run_dir / "adapter", read_summary(run_dir), notes=run.notes)
             choice = choose_checkpoint(run_dir, run.config.resume)
             display.stage(f"loading {run.base_model}")
             base = load_base_model(
@@ -125,7 +125,7 @@ def finetune(
             set_seed(run.config.seed)
             model = attach_adapter(base, run.config.lora, base_dir=str(run.base_dir))
             initial = adapter_tensors(model) if run.config.lora.init == "pissa" else None
-            steps = _train(model, run, run_dir, before, choice.checkpoint, display)
+            steps, kernels = _train(model, run, run_dir, before, choice.checkpoint, display)
             display.stage("asking the tuned model")
             after = _look(model, run)
             display.stage("saving and checking the adapter")
@@ -137,7 +137,7 @@ def finetune(
             check_adapter(run_dir / "adapter", run.base_dir)
             metrics = _runs.read_metrics(run_dir)
             summary = summarise(
-                run,
+                replace(run, reasons=(*run.reasons, *kernels)),
                 run_dir,
                 steps=steps,
                 last=_runs.last_step(metrics),
@@ -145,7 +145,7 @@ def finetune(
                 losses=(before.loss, after.loss),
                 answers=(before.answers, after.answers),
             )
-            notes = (*choice.skipped, *_write_report(run_dir, summary, metrics))
+            notes = (*run.notes, *choice.skipped, *_write_report(run_dir, summary, metrics))
             write_summary(run_dir, summary)
     return FinetuneResult(run_dir, run_dir / "adapter", summary, choice.checkpoint, notes)
 
@@ -159,8 +159,8 @@ def _look(model: Any, run: Preparation) -> _Look:
 
 def _train(
     model: Any, run: Preparation, run_dir: Path, before: _Look, checkpoint: Path | None, display: Progress
-) -> int:
-    """Train to the last step, from a checkpoint if there is one, and return how many steps are done."""
+) -> tuple[int, tuple[str, ...]]:
+    """Train to the last step, from a checkpoint if there is one; return the steps done and what ran on kernels."""
     step = json.loads((checkpoint / "trainer_state.json").read_text())["global_step"] if checkpoint else 0
     last = _runs.rewind_metrics(run_dir, step if checkpoint else -1)
     with _files.open_journal(run_dir / _runs.METRICS) as stream:
@@ -184,11 +184,14 @@ def _train(
             callback=recorder,
         )
         recorder.tokens = trainer.real_tokens
-        trainer.run(checkpoint)
+        try:
+            trainer.run(checkpoint)
+        finally:
+            trainer.fast_path.undo()
         if run.config.keep_best:
             trainer.load_best()
     display.finish()
-    return int(trainer.state.global_step)
+    return int(trainer.state.global_step), trainer.fast_path.sentences
 
 
 def _sidecar(run: Preparation, base: Any, before: _Look, after: _Look, steps: int) -> Sidecar:

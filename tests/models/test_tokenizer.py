@@ -57,6 +57,27 @@ def test_texts_together_are_the_texts_one_by_one(tokenizer, texts):
     assert encode_texts(tokenizer, texts) == [encode_text(tokenizer, text) for text in texts]
 
 
+@given(texts=st.lists(TEXTS, max_size=4))
+def test_ids_are_those_of_a_call_of_the_tokenizer(tokenizer, texts):
+    called = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else []
+    assert encode_texts(tokenizer, texts) == called
+
+
+def test_a_tokenizer_that_was_told_to_cut_and_pad_does_neither(tokenizer):
+    whole = encode_texts(tokenizer, ["one two three four", "five"])
+    tokenizer(["one two three four", "five"], truncation=True, max_length=2, padding="max_length")
+    assert encode_texts(tokenizer, ["one two three four", "five"]) == whole
+
+
+def test_a_tokenizer_with_a_way_of_its_own_is_called(tokenizer):
+    class Shouting(type(tokenizer)):
+        def _encode_plus(self, text, **options):
+            return super()._encode_plus(text=[part.upper() for part in text], **options)
+
+    shouting = Shouting(tokenizer_object=tokenizer.backend_tokenizer, eos_token=EOS)
+    assert encode_texts(shouting, ["fox"]) == encode_texts(tokenizer, ["FOX"])
+
+
 def test_a_prompt_is_what_the_plain_tokenizer_makes_of_ordinary_text(tokenizer, prompts):
     assert len(prompts) >= 100
     for prompt in prompts:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alpaca_lora.records import Limits
 from alpaca_lora.records.findings import Findings
-from alpaca_lora.records.parsing import parse_json
+from alpaca_lora.records.parsing import _Reader, parse_json
 from alpaca_lora.records.record import DEFAULT_LIMITS
 from alpaca_lora.records.syntax import is_deeper
 
@@ -50,6 +50,28 @@ def test_no_text_is_accepted_that_the_standard_parser_refuses(text):
         except json.JSONDecodeError:
             document = [json.loads(line) for line in text.split("\n") if line.strip(" \t\r")]
         assert [row.fields for row in parsed] in (document, [document])
+
+
+EDITS = st.lists(st.tuples(st.integers(0, 300), st.sampled_from([*'[]{},:"\\ \n1aN\0', ""])), max_size=3)
+
+
+@given(rows, st.sampled_from([None, 1]), EDITS, st.sampled_from([DEFAULT_LIMITS, Limits(60, 60, 2, 3)]))
+def test_an_array_that_is_read_in_one_go_is_read_as_element_by_element(objects, indent, edits, limits):
+    text = json.dumps(objects, indent=indent)
+    for place, inserted in edits:
+        text = text[:place] + inserted + text[place + (not inserted) :]
+    quick, careful = (_Reader(text, Findings("d"), limits) for _ in range(2))
+    if text.startswith("[") and quick.read_sound_array(0):
+        careful.read_array(0)
+        assert quick.rows == careful.rows
+        assert (careful.findings.faults, careful.findings.notes) == ([], [])
+    assert quick.findings.faults == []
+
+
+def test_a_sound_array_is_read_in_one_go():
+    reader = _Reader('[ {"a":\n 1},\n\n {"b": [2]} ]\n', Findings("d"), DEFAULT_LIMITS)
+    assert reader.read_sound_array(0)
+    assert [(row.line, row.fields, row.origin) for row in reader.rows] == [(1, {"a": 1}, "d:1"), (4, {"b": [2]}, "d:4")]
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.booleans(), st.booleans())

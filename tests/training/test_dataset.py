@@ -5,8 +5,10 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import EncodingError
 from alpaca_lora.models import IGNORED, load_base_model, load_tokenizer, supervised_logits
 from alpaca_lora.prompts import Prompter
-from alpaca_lora.records import Record
+from alpaca_lora.records import Record, load_records
 from alpaca_lora.training.dataset import Collator, build_dataset, encode_split, report_on, split_records
+from alpaca_lora.training.encoding import EncodedRow, Rejection, encode_records
+from alpaca_lora.training.packing import pack_lengths
 
 RECORDS = [Record(f"Count to {n}.", "", " ".join(map(str, range(n))), origin=f"d:{n}") for n in range(1, 21)]
 
@@ -70,8 +72,44 @@ class TestEncodeSplit:
         assert trained.labels.count(IGNORED) == 1 < scored.labels.count(IGNORED)
 
 
+def joined(rows):
+    """What a row of these records is, said plainly."""
+    return {
+        "input_ids": [token for row in rows for token in row.input_ids],
+        "labels": [label for row in rows for label in row.labels],
+        "position_ids": [position for row in rows for position in range(len(row.input_ids))],
+    }
+
+
+class TestPlainPath:
+    """Flat arrays hold what plain lists of Python would."""
+
+    @pytest.fixture(params=["alpaca-mini", pytest.param("reference", marks=pytest.mark.reference)])
+    def encoded(self, request, tokenizer):
+        source = "alpaca-mini"
+        if request.param == "reference":
+            source = request.getfixturevalue("reference_data") / "alpaca_en_999.json"
+        options = {"max_length": 1024, "overlong": "truncate_output"}
+        records = load_records(source)
+        plain = list(encode_records(records, Prompter(), tokenizer, **options))
+        return plain, encode_split(records, Prompter(), tokenizer, FinetuneConfig(**options))
+
+    def test_rows_and_rejections_are_those_of_the_records_one_by_one(self, encoded):
+        plain, (rows, rejected) = encoded
+        assert list(rows) == [outcome for outcome in plain if isinstance(outcome, EncodedRow)]
+        assert rejected == [outcome for outcome in plain if isinstance(outcome, Rejection)]
+
+    @pytest.mark.parametrize("packed_length", [None, 1024, 4096])
+    def test_the_trainers_rows_are_joined_from_them(self, encoded, packed_length):
+        _, (rows, _) = encoded
+        lengths = [len(row.input_ids) for row in rows]
+        groups = pack_lengths(lengths, packed_length) if packed_length else [[index] for index in range(len(rows))]
+        dataset = build_dataset(rows, packed_length=packed_length)
+        assert list(dataset) == [joined([rows[index] for index in group]) for group in groups]
+
+
 def test_packing_keeps_every_token_and_label(rows):
-    packed = build_dataset(rows, max_length=256, packed=True)
+    packed = build_dataset(rows, packed_length=256)
     assert len(packed) < len(rows)
     for key in ("input_ids", "labels"):
         assert sorted(token for row in packed[key] for token in row) == sorted(
@@ -79,8 +117,14 @@ def test_packing_keeps_every_token_and_label(rows):
         )
 
 
+def test_a_packed_row_may_be_longer_than_any_record(rows):
+    lengths = [len(ids) for ids in build_dataset(rows, packed_length=2048)["input_ids"]]
+    assert max(lengths) > 2 * max(rows.lengths)
+    assert max(lengths) <= 2048
+
+
 def test_positions_restart_at_each_record(rows):
-    packed = build_dataset(rows, max_length=256, packed=True)
+    packed = build_dataset(rows, packed_length=256)
     assert sum(position == 0 for row in packed["position_ids"] for position in row) == len(rows)
 
 
@@ -100,13 +144,13 @@ class TestIsolation:
 
     @pytest.fixture
     def separate(self, model, rows):
-        dataset = build_dataset(rows, max_length=256, packed=False)
+        dataset = build_dataset(rows, packed_length=None)
         collate = Collator(0, packed=False)
         return {index: loss_per_token(model, collate([dataset[index]])) for index in range(len(rows))}
 
     @pytest.fixture
     def batch(self, rows):
-        return Collator(0, packed=True)(list(build_dataset(rows, max_length=256, packed=True)))
+        return Collator(0, packed=True)(list(build_dataset(rows, packed_length=256)))
 
     def test_packed_losses_equal_separate_ones(self, model, separate, batch):
         expected = torch.cat(list(separate.values())).sort().values
@@ -148,3 +192,15 @@ def test_the_report_adds_up(rows, tokenizer):
     assert report.tokens == sum(len(row.input_ids) for row in kept)
     assert report.quantiles[1.0] == max(len(row.input_ids) for row in kept) <= 100
     assert report.quantiles[0.5] <= report.quantiles[0.9]
+    assert report.supervised_tokens == sum(label != IGNORED for row in kept for label in row.labels)
+
+
+def test_the_report_lists_what_was_shortened_with_its_place(tokenizer):
+    config = FinetuneConfig(max_length=100, overlong="truncate_output")
+    kept, rejected = encode_split(RECORDS, Prompter(), tokenizer, config)
+    report = report_on(read=20, train=kept, heldout=[], rejected=rejected, rows=len(kept))
+    cut = [row for row in kept if row.cut_tokens]
+    assert [(item.origin, item.tokens) for item in report.shortened] == [
+        (row.origin, 100 + row.cut_tokens) for row in cut
+    ]
+    assert report.shortened[0].reason == f"{cut[0].cut_tokens} tokens cut off"

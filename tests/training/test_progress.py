@@ -89,6 +89,35 @@ def test_a_slow_run_gets_a_line_every_thirty_seconds(log: Console, clock: Clock)
     assert re.findall(r"^step (\d+)/", written(log), flags=re.MULTILINE) == ["3", "6", "9"]
 
 
+def test_a_log_gets_a_line_for_every_quarter_of_a_stage_that_is_counted(log: Console, clock: Clock) -> None:
+    with Progress(True, log) as progress:
+        progress.stage("encoding 8,000 records")
+        for done in range(1000, 9000, 1000):
+            progress.advance(done, 8000)
+        progress.stage("encoding 9 records")
+        progress.advance(1, 9)
+        clock.now += 30
+        progress.advance(2, 9)
+    assert written(log).splitlines() == [
+        "encoding 8,000 records …",
+        "encoding 8,000 records … 2,000/8,000",
+        "encoding 8,000 records … 4,000/8,000",
+        "encoding 8,000 records … 6,000/8,000",
+        "encoding 9 records …",
+        "encoding 9 records … 2/9",
+    ]
+
+
+def test_a_terminal_shows_how_far_a_stage_is(terminal: Console, clock: Clock) -> None:
+    with Progress(True, terminal) as progress:
+        progress.stage("encoding 52,002 records")
+        clock.now += 3
+        progress.advance(12_000, 52_002)
+    plain = ESCAPES.sub("", written(terminal))
+    assert "encoding 52,002 records 12,000/52,002 0:03" in plain
+    assert "✓ encoding 52,002 records  3.0 s" in plain
+
+
 def test_a_log_has_no_escape_sequence_and_no_broken_line(open_console, clock: Clock) -> None:
     console = open_console(force_terminal=False)
     console.width = 20

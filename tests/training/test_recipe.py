@@ -173,6 +173,7 @@ class TestResume:
     "settings",
     [
         {"packing": True, "micro_batch_size": 1, "max_length": 256},
+        {"packing": True, "packed_length": 2048, "batch_size": 1, "micro_batch_size": 1},
         {"precision": None},
         {"quantization": "nf4", "precision": None},
         {"lora": {"rank": 4, "rslora": True, "dora": True}},
