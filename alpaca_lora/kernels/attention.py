@@ -42,7 +42,7 @@ def packed_attention(
     Returns:
         The attended values (N, K * G * d).
     """
-    if q_NKGd.device.type == "cuda":
+    if q_NKGd.device.type == "cuda" and q_NKGd.dtype != torch.float32:
         return _varlen(q_NKGd, k_NKd, v_NKd, bounds, scale)
     return _PackedAttention.apply(q_NKGd, k_NKd, v_NKd, tuple(bounds), scale)  # type: ignore[no-any-return, no-untyped-call]
 

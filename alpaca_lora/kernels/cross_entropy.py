@@ -62,7 +62,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             target_B = torch.arange(len(targets_B), device=targets_B.device) * len(weight_VD) + targets_B
             chosen_B = probabilities_BV.view(-1)[target_B].to(wide)
             probabilities_BV.view(-1)[target_B] = 0
-            others_B = probabilities_BV.sum(dim=-1, dtype=wide)
+            others_B = probabilities_BV.sum(dim=-1).to(wide)
             unlikely_B = chosen_B.clamp(min=torch.finfo(wide).tiny).log()
             loss -= torch.where(others_B < 0.5, torch.log1p(-others_B), unlikely_B).sum()
             probabilities_BV.view(-1)[target_B] = -others_B.to(hidden_SD.dtype)

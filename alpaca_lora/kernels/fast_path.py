@@ -119,7 +119,7 @@ def _obstacle(causal: Any, settings: KernelSettings, longest_record: int) -> str
     if window is not None and getattr(config, "use_sliding_window", True) and window < longest_record:
         return f"it attends to {window} tokens, and records have up to {longest_record}"
     if type(head) is not nn.Linear or head.bias is not None:
-        return f"its output head is a {type(head).__name__}"
+        return "its output head has a bias or an adapter"
     if causal.device.type not in ("cpu", "cuda"):
         return f"it is on {causal.device.type}"
     if causal.dtype == torch.float16:

@@ -18,7 +18,7 @@ _ROWS = 512
 
 
 def swiglu(gate_NI: torch.Tensor, up_NI: torch.Tensor) -> torch.Tensor:
-    """Return silu(gate) ∘ up, (N, I)."""
+    """Return silu(gate) ∘ up, (N, I); the backward pass overwrites both inputs."""
     return _SwiGLU.apply(gate_NI, up_NI)  # type: ignore[no-any-return, no-untyped-call]
 
 
