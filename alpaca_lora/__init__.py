@@ -16,6 +16,7 @@ from alpaca_lora.records import Record, load_records, save_records
 __all__ = [
     "FinetuneConfig",
     "FinetuneResult",
+    "KernelSettings",
     "LoraSettings",
     "Prompter",
     "QuantizationSettings",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from alpaca_lora.config import FinetuneConfig, LoraSettings, QuantizationSettings, load_config
+    from alpaca_lora.config import FinetuneConfig, KernelSettings, LoraSettings, QuantizationSettings, load_config
     from alpaca_lora.serving import load
     from alpaca_lora.training import FinetuneResult, finetune
 else:
@@ -40,6 +41,7 @@ else:
     _HOMES = {
         "FinetuneConfig": "alpaca_lora.config",
         "FinetuneResult": "alpaca_lora.training",
+        "KernelSettings": "alpaca_lora.config",
         "LoraSettings": "alpaca_lora.config",
         "QuantizationSettings": "alpaca_lora.config",
         "finetune": "alpaca_lora.training",

@@ -120,7 +120,10 @@ def public_names(module):
 def refused_settings(document):
     """The settings in Python calls and YAML blocks that the config refuses."""
     faults = []
-    names = {name: getattr(alpaca_lora, name) for name in ("FinetuneConfig", "LoraSettings", "QuantizationSettings")}
+    names = {
+        name: getattr(alpaca_lora, name)
+        for name in ("FinetuneConfig", "KernelSettings", "LoraSettings", "QuantizationSettings")
+    }
     for _, block in blocks_of(document):
         if block.language != "python" or block.tier:
             continue

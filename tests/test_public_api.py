@@ -36,6 +36,7 @@ def test_the_facade_exports_what_this_release_promises():
     assert alpaca_lora.__all__ == [
         "FinetuneConfig",
         "FinetuneResult",
+        "KernelSettings",
         "LoraSettings",
         "Prompter",
         "QuantizationSettings",
