@@ -43,15 +43,17 @@ class Decoder:
 
     weights: DenseWeights = field(default_factory=DenseWeights)
 
-    def hidden_states(self, ids_N: torch.Tensor, positions_N: torch.Tensor, bounds: Sequence[int]) -> torch.Tensor:
+    def hidden_states(
+        self, embedded_ND: torch.Tensor, positions_N: torch.Tensor, bounds: Sequence[int]
+    ) -> torch.Tensor:
         """Return the last hidden states (N, D), normalised.
 
         Args:
-            ids_N: token ids of all records, one after the other.
+            embedded_ND: embedded tokens of all records, one after the other.
             positions_N: their positions, which restart with each record.
             bounds: where records begin, and N at the end.
         """
-        hidden_ND = self.model.embed_tokens(ids_N[None])[0].detach()
+        hidden_ND = embedded_ND.detach()
         cos_Nd, sin_Nd = (part[0] for part in self.model.rotary_emb(hidden_ND[None], positions_N[None]))
         delta_ND = torch.zeros_like(hidden_ND)
         for index, layer in enumerate(self.model.layers):
@@ -96,9 +98,9 @@ class Decoder:
 
     def _linear(self, x_ND: torch.Tensor, *modules: Any) -> tuple[torch.Tensor, ...]:
         projections = [projection_of(module, self.weights) for module in modules]
-        fused = [projection for projection in projections if not isinstance(projection, str)]
-        if self.settings.lora and len(fused) == len(modules):
-            return lora_linear(x_ND, fused, training=modules[0].training)
+        usable = [projection for projection in projections if not isinstance(projection, str)]
+        if self.settings.lora and len(usable) == len(modules):
+            return lora_linear(x_ND, usable, training=modules[0].training)
         with torch.autocast(x_ND.device.type, dtype=x_ND.dtype, enabled=x_ND.dtype in (torch.bfloat16, torch.float16)):
             return tuple(module(x_ND) for module in modules)
 

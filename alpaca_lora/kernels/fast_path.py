@@ -66,7 +66,8 @@ class FastPath:
         bounds = [*(positions_N == 0).nonzero().flatten().tolist(), len(positions_N)]
         next_N = functional.pad(batch["labels"], (0, 1), value=IGNORED)[:, 1:][real_BT]
         wanted_N = next_N != IGNORED
-        hidden_ND = self.decoder.hidden_states(ids_BT[real_BT], positions_N, bounds)
+        embedded_ND = self.decoder.model.embed_tokens(ids_BT)[real_BT]  # NEFTune's noise depends on the rows' length
+        hidden_ND = self.decoder.hidden_states(embedded_ND, positions_N, bounds)
         head = self.model.get_base_model().get_output_embeddings()
         hidden_SD, targets_S = hidden_ND[wanted_N], next_N[wanted_N]
         if self.settings.loss:

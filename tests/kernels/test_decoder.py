@@ -31,6 +31,10 @@ def decoder(model, layers=0, **settings):
     return Decoder(model.get_base_model().get_decoder(), KernelSettings(**settings), layers)
 
 
+def hidden_states(decoder, ids, positions, bounds):
+    return decoder.hidden_states(decoder.model.embed_tokens(ids), positions, bounds)
+
+
 @pytest.fixture
 def expected(model, row, weighting, learn):
     """Last hidden states by transformers and PEFT, and the gradients of a weighted sum of them."""
@@ -47,19 +51,19 @@ def expected(model, row, weighting, learn):
 def test_hidden_states_and_gradients_are_those_of_transformers(
     layers, model, row, weighting, expected, learn, relative_error
 ):
-    hidden = decoder(model, layers).hidden_states(*row)
+    hidden = hidden_states(decoder(model, layers), *row)
     assert relative_error({"hidden": hidden, **learn(model, (hidden * weighting).sum())}, expected) <= 1e-5
 
 
 @pytest.mark.parametrize("lever", LEVERS)
 def test_each_lever_alone_gives_the_same(lever, model, row, weighting, expected, learn, relative_error):
     settings = dict.fromkeys(LEVERS, False) | {lever: True}
-    hidden = decoder(model, **settings).hidden_states(*row)
+    hidden = hidden_states(decoder(model, **settings), *row)
     assert relative_error({"hidden": hidden, **learn(model, (hidden * weighting).sum())}, expected) <= 1e-5
 
 
 def test_checkpointed_layers_keep_less(model, row, kept_numbers):
-    kept = [kept_numbers(lambda layers=layers: decoder(model, layers).hidden_states(*row)) for layers in range(4)]
+    kept = [kept_numbers(lambda layers=layers: hidden_states(decoder(model, layers), *row)) for layers in range(4)]
     assert kept == sorted(kept, reverse=True)
     assert kept[3] < kept[0] / 2
 
@@ -69,7 +73,7 @@ def test_checkpointed_layers_draw_the_same_dropout_again(make_model, row, weight
     found = []
     for layers in (0, 2):
         torch.manual_seed(4)
-        found.append(learn(model, (decoder(model, layers).hidden_states(*row) * weighting).sum()))
+        found.append(learn(model, (hidden_states(decoder(model, layers), *row) * weighting).sum()))
     assert relative_error(found[1], found[0]) <= 1e-5
 
 
@@ -79,7 +83,7 @@ def touched(model, row, bounds):
     other = ids.clone()
     other[edges[2] : edges[3]] = (other[edges[2] : edges[3]] + 40) % 96
     with torch.no_grad():
-        one, two = (decoder(model).hidden_states(part, positions, bounds) for part in (ids, other))
+        one, two = (hidden_states(decoder(model), part, positions, bounds) for part in (ids, other))
     return [
         not torch.equal(one[edges[part] : edges[part + 1]], two[edges[part] : edges[part + 1]]) for part in range(4)
     ]
@@ -98,16 +102,16 @@ class TestIsolation:
 def test_a_record_alone_is_as_in_its_row(model, row, relative_error):
     ids, positions, bounds = row
     with torch.no_grad():
-        together = decoder(model).hidden_states(*row)
+        together = hidden_states(decoder(model), *row)
         for start, stop in zip(bounds, bounds[1:], strict=False):
-            alone = decoder(model).hidden_states(ids[start:stop], positions[start:stop], [0, stop - start])
+            alone = hidden_states(decoder(model), ids[start:stop], positions[start:stop], [0, stop - start])
             assert relative_error(together[start:stop], alone) <= 1e-5
 
 
 def test_evaluation_mode_switches_dropout_off(make_model, row):
     model = make_model(lora={"lora_dropout": 0.5})
-    trained = [decoder(model).hidden_states(*row) for _ in range(2)]
+    trained = [hidden_states(decoder(model), *row) for _ in range(2)]
     model.eval()
-    scored = [decoder(model).hidden_states(*row) for _ in range(2)]
+    scored = [hidden_states(decoder(model), *row) for _ in range(2)]
     assert not torch.equal(*trained)
     assert torch.equal(*scored)

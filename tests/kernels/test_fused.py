@@ -57,6 +57,7 @@ def test_swiglu_agrees_with_torch(dtype, tolerance, check):
     check(swiglu, lambda g, u: functional.silu(g) * u, dtype, tolerance, g=(COUNT, 40), u=(COUNT, 40))
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("layers", [0, 2], ids=["kept", "computed again"])
 @pytest.mark.parametrize("lengths", [(9, 5, 12), (3, 1, 30)], ids=str)
@@ -70,6 +71,8 @@ def test_a_decoder_with_them_agrees_with_transformers(lengths, layers, make_mode
     states = module(input_ids=ids[None], position_ids=positions[None], use_cache=False).last_hidden_state[0]
     expected = learn(model, (states * weighting).sum())
     torch.manual_seed(4)
-    found = Decoder(module, KernelSettings(), layers, compiled=True).hidden_states(ids, positions, bounds)
+    found = Decoder(module, KernelSettings(), layers, compiled=True).hidden_states(
+        module.embed_tokens(ids), positions, bounds
+    )
     assert relative_error(found, states) <= 1e-5
     assert relative_error(learn(model, (found * weighting).sum()), expected) <= 1e-5
