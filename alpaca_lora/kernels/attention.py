@@ -23,6 +23,10 @@ from torch.nn import functional
 _BLOCK = 256
 """Queries of a block; fewer save products above the diagonal, more make larger matrices."""
 
+_MULTIPLE = 32
+"""Records are padded to a multiple of this many tokens. oneDNN compiles each product anew for each size that it meets,
+and keeps what it compiled; there are few sizes then. A key that is padding comes after every query, so none sees it."""
+
 _KEPT_LENGTH = 1024
 """Longest record whose probabilities are kept."""
 
@@ -92,12 +96,14 @@ class _PackedAttention(torch.autograd.Function):
         out_NKGd = torch.empty_like(q_NKGd, memory_format=torch.contiguous_format)
         future_QQ, saved = _future(q_NKGd, q_NKGd.shape[2]), []
         for start, stop in pairwise(bounds):
-            k_KLd, v_KLd = _by_head(k_NKd[start:stop] * scale), _by_head(v_NKd[start:stop])
-            for first, end in _blocks(start, stop):
-                q_KQd = _by_head(q_NKGd[first:end])
-                p_KQL = _probabilities(q_KQd, k_KLd[:, : end - start], end - first, future_QQ)
-                out_NKGd[first:end] = _by_token(torch.bmm(p_KQL, v_KLd[:, : end - start]), end - first)
-                saved += [q_KQd, p_KQL if stop - start <= _KEPT_LENGTH else None]
+            keys = _padded(stop - start)
+            k_KLd, v_KLd = _by_head(k_NKd[start:stop] * scale, keys), _by_head(v_NKd[start:stop], keys)
+            for first, end in _blocks(keys):
+                own = slice(start + first, min(start + end, stop))
+                q_KQd = _by_head(q_NKGd[own], end - first)
+                p_KQL = _probabilities(q_KQd, k_KLd[:, :end], end - first, future_QQ)
+                out_NKGd[own] = _by_token(torch.bmm(p_KQL, v_KLd[:, :end]), end - first)[: stop - start - first]
+                saved += [q_KQd, p_KQL if keys <= _KEPT_LENGTH else None]
             saved += [k_KLd, v_KLd]
         ctx.bounds, ctx.scale = bounds, scale
         ctx.save_for_backward(*saved)
@@ -114,18 +120,19 @@ class _PackedAttention(torch.autograd.Function):
         for start, stop in reversed([*pairwise(ctx.bounds)]):
             v_KLd, k_KLd = saved.pop(), saved.pop()
             dk_KLd, dv_KLd = [], []
-            for first, end in reversed([*_blocks(start, stop)]):
-                seen = slice(0, end - start)
-                p_KQL, q_KQd, do_KQd = saved.pop(), saved.pop(), _by_head(do_NKGd[first:end])
+            for first, end in reversed([*_blocks(_padded(stop - start))]):
+                own = slice(start + first, min(start + end, stop))
+                p_KQL, q_KQd, do_KQd = saved.pop(), saved.pop(), _by_head(do_NKGd[own], end - first)
                 if p_KQL is None:
-                    p_KQL = _probabilities(q_KQd, k_KLd[:, seen], end - first, future_QQ)
+                    p_KQL = _probabilities(q_KQd, k_KLd[:, :end], end - first, future_QQ)
                 dv_KLd.append(torch.bmm(p_KQL.transpose(1, 2), do_KQd))
-                dp_KQL = torch.bmm(do_KQd, v_KLd[:, seen].transpose(1, 2))
+                dp_KQL = torch.bmm(do_KQd, v_KLd[:, :end].transpose(1, 2))
                 ds_KQL = torch._softmax_backward_data(dp_KQL, p_KQL, -1, p_KQL.dtype)
-                dq_NKGd[first:end] = _by_token(torch.bmm(ds_KQL, k_KLd[:, seen]), end - first)
+                dq_KQd = torch.bmm(ds_KQL, k_KLd[:, :end])
+                dq_NKGd[own] = _by_token(dq_KQd, end - first)[: stop - start - first]
                 dk_KLd.append(torch.bmm(ds_KQL.transpose(1, 2), q_KQd))
-            dk_NKd[start:stop] = _sum_of_prefixes(dk_KLd).transpose(0, 1)
-            dv_NKd[start:stop] = _sum_of_prefixes(dv_KLd).transpose(0, 1)
+            dk_NKd[start:stop] = _sum_of_prefixes(dk_KLd).transpose(0, 1)[: stop - start]
+            dv_NKd[start:stop] = _sum_of_prefixes(dv_KLd).transpose(0, 1)[: stop - start]
         return dq_NKGd, dk_NKd.mul_(ctx.scale), dv_NKd, None, None
 
 
@@ -137,9 +144,16 @@ def _sum_of_prefixes(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return total
 
 
-def _by_head(x: torch.Tensor) -> torch.Tensor:
-    """Return (L, K, d) or (L, K, G, d) as (K, L, d) or (K, L * G, d), each head's rows together in memory."""
-    return x.transpose(0, 1).contiguous().view(x.shape[1], -1, x.shape[-1])
+def _padded(length: int) -> int:
+    return -(-length // _MULTIPLE) * _MULTIPLE
+
+
+def _by_head(x: torch.Tensor, rows: int) -> torch.Tensor:
+    """Return (L, K, d) or (L, K, G, d) as (K, rows, d) or (K, rows * G, d), zero after L, each head's rows together."""
+    by_head = x.new_empty(x.shape[1], rows, *x.shape[2:])
+    by_head[:, : len(x)] = x.transpose(0, 1)
+    by_head[:, len(x) :] = 0
+    return by_head.view(x.shape[1], -1, x.shape[-1])
 
 
 def _by_token(x_KQd: torch.Tensor, queries: int) -> torch.Tensor:
@@ -162,7 +176,7 @@ def _future(like: torch.Tensor, heads: int) -> torch.Tensor:
     return future_QQ
 
 
-def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
+def _blocks(length: int) -> Iterator[tuple[int, int]]:
     """Yield where each block of a record's queries begins and ends."""
-    parts = -(-(stop - start) // _BLOCK)
-    return pairwise(start + (stop - start) * part // parts for part in range(parts + 1))
+    parts, steps = -(-length // _BLOCK), length // _MULTIPLE
+    return pairwise(steps * part // parts * _MULTIPLE for part in range(parts + 1))

@@ -40,6 +40,10 @@ def linear_cross_entropy(
     return _LinearCrossEntropy.apply(hidden_SD, weight_VD, targets_S, total, block_bytes)  # type: ignore[no-any-return, no-untyped-call]
 
 
+_MULTIPLE = 64
+"""Rows are padded to a multiple of this, so that oneDNN, which compiles for each size, meets few."""
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -50,12 +54,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total: torch.Tensor | float,
         block_bytes: int,
     ) -> torch.Tensor:
-        wide = torch.promote_types(hidden_SD.dtype, torch.float32)
-        loss = torch.zeros((), dtype=wide, device=hidden_SD.device)
+        wide, rows = torch.promote_types(hidden_SD.dtype, torch.float32), len(hidden_SD)
+        padding = -rows % _MULTIPLE
+        hidden_SD, targets_S = functional.pad(hidden_SD, (0, 0, 0, padding)), functional.pad(targets_S, (0, padding))
         grad_SD = torch.empty_like(hidden_SD)
-        blocks = -(-len(hidden_SD) * len(weight_VD) * hidden_SD.element_size() // block_bytes) or 1
+        losses = []
+        block = max(block_bytes // (len(weight_VD) * hidden_SD.element_size() * _MULTIPLE), 1) * _MULTIPLE
         for hidden_BD, targets_B, grad_BD in zip(
-            hidden_SD.tensor_split(blocks), targets_S.tensor_split(blocks), grad_SD.tensor_split(blocks), strict=True
+            hidden_SD.split(block), targets_S.split(block), grad_SD.split(block), strict=True
         ):
             logits_BV = functional.linear(hidden_BD, weight_VD)
             probabilities_BV = torch.softmax(logits_BV, dim=-1, out=logits_BV)
@@ -64,12 +70,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             probabilities_BV.view(-1)[target_B] = 0
             others_B = probabilities_BV.sum(dim=-1).to(wide)
             unlikely_B = chosen_B.clamp(min=torch.finfo(wide).tiny).log()
-            loss -= torch.where(others_B < 0.5, torch.log1p(-others_B), unlikely_B).sum()
+            losses.append(torch.where(others_B < 0.5, torch.log1p(-others_B), unlikely_B))
             probabilities_BV.view(-1)[target_B] = -others_B.to(hidden_SD.dtype)
             torch.mm(probabilities_BV, weight_VD, out=grad_BD)
         ctx.total = total
-        ctx.save_for_backward(grad_SD)
-        return loss / total
+        ctx.save_for_backward(grad_SD[:rows])
+        return -torch.cat(losses)[:rows].sum() / total
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

@@ -20,6 +20,9 @@ _LEVERS = ("attention", "lora", "loss", "norm", "rope", "swiglu", "compiled")
 _ARCHITECTURES = ("llama", "mistral", "qwen2")
 _PROJECTIONS = {"self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("gate_proj", "up_proj", "down_proj")}
 _CACHE_SHARE = 0.25
+_MULTIPLE = 64
+"""Tokens of a batch are padded to a multiple of this, so that oneDNN, which compiles for each size, meets few."""
+
 _BLOCK_BYTES, _LEAN_BLOCK_BYTES = 64 << 20, 16 << 20
 
 
@@ -65,8 +68,14 @@ class FastPath:
         positions_N = batch.get("position_ids", column_T.expand_as(ids_BT))[real_BT]
         bounds = [*(positions_N == 0).nonzero().flatten().tolist(), len(positions_N)]
         next_N = functional.pad(batch["labels"], (0, 1), value=IGNORED)[:, 1:][real_BT]
-        wanted_N = next_N != IGNORED
         embedded_ND = self.decoder.model.embed_tokens(ids_BT)[real_BT]  # NEFTune's noise depends on the rows' length
+        padding = -len(positions_N) % _MULTIPLE
+        if padding:  # one more record, of which nothing is learned
+            embedded_ND = functional.pad(embedded_ND, (0, 0, 0, padding))
+            positions_N = torch.cat((positions_N, column_T.new_tensor(range(padding))))
+            next_N = functional.pad(next_N, (0, padding), value=IGNORED)
+            bounds.append(len(positions_N))
+        wanted_N = next_N != IGNORED
         hidden_ND = self.decoder.hidden_states(embedded_ND, positions_N, bounds)
         head = self.model.get_base_model().get_output_embeddings()
         hidden_SD, targets_S = hidden_ND[wanted_N], next_N[wanted_N]
