@@ -11,7 +11,7 @@ CELL = {
     "round": 0,
     "code": "abc",
     "losses": [1.5, 1.25],
-    "cosines": {"layers.0": 0.9995},
+    "cosines": {"layers.0": 0.998, "layers.20": 0.9995, "layers.25": 0.9995, "layers.29": 0.9995},
     "heldout_loss": 1.0,
     "step_ends_seconds": [2.0, 4.0],
     "peak_rss_bytes": 2**30,

@@ -18,8 +18,8 @@ def test_another_number_of_steps_is_a_fault(part, cell):
 
 
 def test_another_direction_of_one_gradient_is_a_fault(part, cell):
-    cosines = {"layers.0": 0.9995, "layers.1": 0.99}
-    assert part("gate").faults(cell(cosines=cosines), REFERENCE) == ["gradient cosine 0.99000 at layers.1"]
+    cosines = cell()["cosines"] | {"layers.25": 0.99}
+    assert part("gate").faults(cell(cosines=cosines), REFERENCE) == ["gradient cosine 0.99000 at layers.25"]
 
 
 def test_another_heldout_loss_is_a_fault_in_either_direction(part, cell):

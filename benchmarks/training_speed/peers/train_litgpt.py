@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 MODES = {
     "defaults": {"precision": None, "micro_batch_size": 4},
-    "tuned": {"precision": "bf16-true", "micro_batch_size": 4},
+    "tuned": {"precision": "bf16-mixed", "micro_batch_size": 4},
 }
 ARCHITECTURE = "SmolLM2-135M-Instruct"
 QKV = ("q_proj", "k_proj", "v_proj")
