@@ -264,14 +264,10 @@ class TestBadInput:
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(run_tiny, tmp_path, monkeypatch):
-    from alpaca_lora.training import trainer
+    from alpaca_lora.kernels import FastPath
 
-    def poisoned(model, inputs, labels):
-        logits, targets = honest(model, inputs, labels)
-        return logits * float("nan"), targets
-
-    honest = trainer.supervised_logits
-    monkeypatch.setattr(trainer, "supervised_logits", poisoned)
+    honest = FastPath.loss
+    monkeypatch.setattr(FastPath, "loss", lambda path, batch, total: honest(path, batch, total) * float("nan"))
     with pytest.raises(NonFiniteLossError, match="the loss is nan at step 1"):
         run_tiny(tmp_path / "run")
     assert not (tmp_path / "run" / "adapter").exists()
