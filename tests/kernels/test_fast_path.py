@@ -523,6 +523,7 @@ class TestUndo:
         path = fast(make_model())
         path.undo()
         path.undo()
+        assert path.decoder.weights.kept == {}
 
     def test_what_was_trained_is_saved_and_loaded_as_any_adapter(self, make_model, make_batch, fast, tmp_path):
         from peft import PeftModel
