@@ -7,7 +7,8 @@ was not trained on answers worse, and nothing says so.
 
 import contextlib
 import dataclasses
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -23,6 +24,7 @@ from alpaca_lora.models import (
     Response,
     check_vocabulary,
     detect_hardware,
+    encode_prompt,
     generate_responses,
     load_base_model,
     load_tokenizer,
@@ -43,7 +45,7 @@ class Assistant:
     """A base model with its adapter, ready to answer. Every question stands alone: nothing said before is remembered.
 
     Decoding options are the fields of `models.Decoding`. Without any, decoding is greedy and an answer ends after 256
-    tokens at the latest.
+    tokens at the latest. Several threads may ask at the same time; they are answered one after another.
     """
 
     model: Any
@@ -55,6 +57,14 @@ class Assistant:
     prompter: Prompter
     """Renders the prompt around instruction and input."""
 
+    adapted: bool = True
+    """Whether the adapter takes part in the answers."""
+
+    @property
+    def base(self) -> "Assistant":
+        """The same assistant without the adapter, to see what training changed."""
+        return dataclasses.replace(self, adapted=False)
+
     def respond(self, instruction: str, input: str = "", **decoding: Any) -> str:
         """Return the answer to one instruction, without white space around it.
 
@@ -64,7 +74,7 @@ class Assistant:
             **decoding: fields of `models.Decoding`, as `max_new_tokens=64, temperature=0.7`.
 
         Raises:
-            ConfigError: there is no such option, or its value is out of range; all faults at once.
+            ConfigError: there is no such option, its value is out of range, or the model cannot read that many tokens.
         """
         return self.respond_batch([Record(instruction, input)], **decoding)[0]
 
@@ -84,9 +94,11 @@ class Assistant:
     def respond_full(self, records: Sequence[Record], *, batch_size: int = 8, **decoding: Any) -> list[Response]:
         """Return the answers with their length, and whether the model ended them itself; see `respond_batch`."""
         chosen = make_decoding(decoding)
-        prompts = [self.prompter.prompt(record) for record in records]
-        responses = generate_responses(self.model, self.tokenizer, prompts, chosen, batch_size=batch_size)
-        return [dataclasses.replace(response, text=response.text.strip()) for response in responses]
+        prompts = [self._checked_prompt(record.instruction, record.input, chosen) for record in records]
+        responses = generate_responses(
+            self.model, self.tokenizer, prompts, chosen, batch_size=batch_size, adapted=self.adapted
+        )
+        return [_stripped(response) for response in responses]
 
     def stream(self, instruction: str, input: str = "", **decoding: Any) -> Generator[str, None, None]:
         """Return an iterator over the pieces of the answer; joined they are what `respond` would return.
@@ -102,18 +114,40 @@ class Assistant:
         Raises:
             ConfigError: see `respond`; raised here and not by the first piece.
         """
-        chosen = make_decoding(decoding)
-        if chosen.num_beams > 1:
-            return (answer for answer in [self.respond(instruction, input, **decoding)])
-        prompt = self.prompter.generate_prompt(instruction, input)
-        pieces = stream_response(self.model, self.tokenizer, prompt, chosen)
-        return _stripped(cast("Generator[str, None, None]", pieces))
+        return _pieces(self.stream_full(instruction, input, **decoding))
 
-    @contextlib.contextmanager
-    def without_adapter(self) -> Iterator[None]:
-        """Let the base model answer alone for the time of a `with` block, to see what training changed."""
-        with self.model.disable_adapter():
-            yield
+    def stream_full(
+        self, instruction: str, input: str = "", *, stop: threading.Event | None = None, **decoding: Any
+    ) -> Generator[Response, None, None]:
+        """Return an iterator over the answer as it grows, each time all of it with its length.
+
+        The first response is empty and says that the model begins; see `models.stream_response`.
+
+        Args:
+            instruction: see `respond`.
+            input: see `respond`.
+            stop: once it is set, by another thread, the model stops at its next token.
+            **decoding: see `respond`.
+
+        Raises:
+            ConfigError: see `respond`; raised here and not by the first response.
+        """
+        chosen = make_decoding(decoding)
+        prompt = self._checked_prompt(instruction, input, chosen)
+        responses = stream_response(self.model, self.tokenizer, prompt, chosen, adapted=self.adapted, stop=stop)
+        return _stripped_all(cast("Generator[Response, None, None]", responses))
+
+    def _checked_prompt(self, instruction: str, input: str, decoding: Decoding) -> str:
+        """Return the prompt, unless it and the longest answer are more than the model can read."""
+        prompt = self.prompter.generate_prompt(instruction, input)
+        room = getattr(self.model.config, "max_position_embeddings", None)
+        needed = len(encode_prompt(self.tokenizer, prompt))
+        if room is not None and needed + decoding.max_new_tokens > room:
+            raise ConfigError(
+                f"the prompt has {needed} tokens and the answer may have {decoding.max_new_tokens}, but the model "
+                f"reads at most {room}: shorten the instruction or the input, or lower max_new_tokens"
+            )
+        return prompt
 
 
 def load(
@@ -244,14 +278,20 @@ def _best_precision() -> Precision:
     return "bf16" if hardware.bf16 else "fp16" if hardware.fp16 else "fp32"
 
 
-def _stripped(pieces: Generator[str, None, None]) -> Generator[str, None, None]:
-    """Yield the pieces without white space at either end of the whole; closing this closes them."""
-    held, begun = "", False
-    with contextlib.closing(pieces):
-        for piece in pieces:
-            text = held + piece if begun else piece.lstrip()
-            body = text.rstrip()
-            held = text[len(body) :]
-            if body:
-                begun = True
-                yield body
+def _stripped(response: Response) -> Response:
+    return dataclasses.replace(response, text=response.text.strip())
+
+
+def _stripped_all(responses: Generator[Response, None, None]) -> Generator[Response, None, None]:
+    with contextlib.closing(responses):
+        yield from map(_stripped, responses)
+
+
+def _pieces(responses: Generator[Response, None, None]) -> Generator[str, None, None]:
+    """Yield what each response adds to the one before it; closing this closes them."""
+    shown = 0
+    with contextlib.closing(responses):
+        for response in responses:
+            if piece := response.text[shown:]:
+                yield piece
+                shown += len(piece)

@@ -1,11 +1,14 @@
+import itertools
 import json
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from alpaca_lora.errors import AdapterError, ConfigError, TemplateError, WrongBaseError
+from alpaca_lora.models import Response
 from alpaca_lora.records import Record
 from alpaca_lora.serving import Assistant, load
 
@@ -52,6 +55,52 @@ def test_a_closed_stream_stops_the_model(assistant: Assistant):
     assert threading.active_count() == before
 
 
+def test_a_growing_answer_begins_empty_and_ends_as_the_whole(assistant: Assistant):
+    record = RECORDS[1]
+    first, *others = assistant.stream_full(record.instruction, record.input, max_new_tokens=10)
+
+    assert (first.text, first.tokens, first.stopped) == ("", 0, False)
+    assert others[-1:] == assistant.respond_full([record], max_new_tokens=10)
+    assert all(later.text.startswith(sooner.text) for sooner, later in itertools.pairwise(others))
+    assert len({response.tokens for response in others}) > 5
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_an_answer_that_somebody_stops_is_what_was_written_so_far(assistant: Assistant, num_beams: int):
+    stop = threading.Event()
+    hook = assistant.model.get_base_model().register_forward_hook(lambda *_: stop.set())
+    try:
+        *_, last = assistant.stream_full("Say hello.", stop=stop, max_new_tokens=512, num_beams=num_beams)
+    finally:
+        hook.remove()
+
+    assert (last.tokens, last.stopped) == (1, False)
+
+
+def test_the_base_alone_streams_what_it_answers(assistant: Assistant):
+    pieces = list(assistant.base.stream("Say hello.", max_new_tokens=16))
+
+    assert "".join(pieces) == assistant.base.respond("Say hello.", max_new_tokens=16)
+
+
+def test_a_prompt_that_leaves_no_room_for_the_answer_is_refused(assistant: Assistant):
+    for ask in (assistant.respond, assistant.stream):
+        with pytest.raises(ConfigError, match=r"the answer may have 900, but the model reads at most 1024: shorten"):
+            ask("Say hello. " * 40, max_new_tokens=900)
+
+
+def test_adapter_and_base_answer_two_users_at_once_as_they_answer_one(assistant: Assistant):
+    asked = [(assistant, 1), (assistant.base, 1), (assistant, 2), (assistant.base, 2)] * 2
+
+    def ask(one: tuple[Assistant, int]) -> str:
+        return "".join(one[0].stream("Say hello.", max_new_tokens=24, temperature=1.5, seed=one[1]))
+
+    alone = [ask(one) for one in asked]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        assert list(pool.map(ask, asked)) == alone
+    assert len(set(alone)) > 2
+
+
 def test_an_empty_batch_has_no_answers(assistant: Assistant):
     assert assistant.respond_batch([]) == []
 
@@ -72,8 +121,7 @@ def test_equal_seeds_draw_equal_answers(assistant: Assistant):
 
 def test_the_base_answers_without_the_adapter_and_the_adapter_comes_back(assistant: Assistant):
     tuned = assistant.respond("Say hello.", max_new_tokens=16)
-    with assistant.without_adapter():
-        untuned = assistant.respond("Say hello.", max_new_tokens=16)
+    untuned = assistant.base.respond("Say hello.", max_new_tokens=16)
 
     assert untuned != tuned
     assert assistant.respond("Say hello.", max_new_tokens=16) == tuned
@@ -168,7 +216,9 @@ def test_another_base_of_the_same_shape_is_refused(adapter: Path, tiny_base: Pat
         load(adapter, base_model=other)
 
 
-def test_white_space_around_a_stream_is_held_back_and_inside_it_kept():
-    from alpaca_lora.serving.assistant import _stripped
+def test_white_space_around_an_answer_is_held_back_and_inside_it_kept():
+    from alpaca_lora.serving.assistant import _pieces, _stripped
 
-    assert list(_stripped(piece for piece in ["\n", " ", "Red\n", "\n", "", "green ", "\n"])) == ["Red", "\n\ngreen"]
+    written = ["", "\n", "\n Red\n", "\n Red\n\n", "\n Red\n\ngreen ", "\n Red\n\ngreen \n"]
+    responses = (_stripped(Response(text, tokens, stopped=False)) for tokens, text in enumerate(written))
+    assert list(_pieces(responses)) == ["Red", "\n\ngreen"]
