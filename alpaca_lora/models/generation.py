@@ -9,7 +9,7 @@ model and the random numbers of the process for as long as it takes.
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,16 +166,19 @@ def stream_response(
     inputs = _pad_left([encode_prompt(tokenizer, prompt)], int(tokenizer.pad_token_id), model.device)
     stops = stop_ids(tokenizer, model)
     config = decoding.to_generation_config(stops, int(tokenizer.pad_token_id))
-    stop = stop or threading.Event()
+    closed = threading.Event()
     written: queue.SimpleQueue[list[int] | BaseException | None] = queue.SimpleQueue()
+
+    def over() -> bool:
+        return closed.is_set() or (stop is not None and stop.is_set())
 
     def work() -> None:
         try:
-            with _turn_unless(stop) as ours:
+            with _turn_unless(over) as ours:
                 if ours:
                     with _answering(model, decoding.seed, adapted=adapted):
                         written.put([])
-                        _write(model, inputs, config, stop, written)
+                        _write(model, inputs, config, over, written)
             written.put(None)
         except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
             written.put(error)
@@ -190,7 +193,7 @@ def stream_response(
             if not response.text.endswith("\ufffd"):
                 yield response
     finally:
-        stop.set()
+        closed.set()
         worker.join()
     if new is not None:
         raise new
@@ -201,7 +204,7 @@ def _write(
     model: Any,
     inputs: dict[str, torch.Tensor],
     config: GenerationConfig,
-    stop: threading.Event,
+    over: Callable[[], bool],
     written: "queue.SimpleQueue[Any]",
 ) -> None:
     """Let the model write, each token to the queue as soon as it is there, several beams at their end."""
@@ -210,7 +213,7 @@ def _write(
         **inputs,
         generation_config=config,
         streamer=_Streamer(written) if alone else None,
-        stopping_criteria=StoppingCriteriaList([_Stopping(stop)]),
+        stopping_criteria=StoppingCriteriaList([_Stopping(over)]),
     )
     if not alone:
         written.put(outputs[0, inputs["input_ids"].shape[1] :].tolist())
@@ -232,22 +235,22 @@ class _Streamer(BaseStreamer):
 
 
 class _Stopping(StoppingCriteria):
-    """Stop generating once the event is set."""
+    """Stop generating once a function says that it is over."""
 
-    def __init__(self, event: threading.Event) -> None:
-        self.event = event
+    def __init__(self, over: Callable[[], bool]) -> None:
+        self.over = over
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        return torch.full((input_ids.shape[0],), self.event.is_set(), device=input_ids.device)
+        return torch.full((input_ids.shape[0],), self.over(), device=input_ids.device)
 
 
 @contextlib.contextmanager
-def _turn_unless(stop: threading.Event) -> Iterator[bool]:
-    """Wait until no other answer is being written, and yield True; or yield False as soon as the event is set."""
-    while not (ours := _turn.acquire(timeout=_PATIENCE_SECONDS)) and not stop.is_set():
+def _turn_unless(over: Callable[[], bool]) -> Iterator[bool]:
+    """Wait until no other answer is being written, and yield True; or yield False as soon as it is over."""
+    while not (ours := _turn.acquire(timeout=_PATIENCE_SECONDS)) and not over():
         pass
     try:
-        yield ours and not stop.is_set()
+        yield ours and not over()
     finally:
         if ours:
             _turn.release()

@@ -1,8 +1,11 @@
 """Adapters of the tiny base model, with random updates, so that they answer but say nothing sensible."""
 
 import shutil
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +64,37 @@ def foreign_adapter(adapter: Path, tmp_path: Path) -> Path:
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         shutil.copy(adapter / name, directory)
     return directory
+
+
+@pytest.fixture(scope="module")
+def assistant(adapter: Path) -> Any:
+    """That adapter on its base, ready to answer."""
+    from alpaca_lora.serving import load
+
+    return load(adapter, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def publish() -> Iterator[Callable[..., Any]]:
+    """Serve a page for the time of a module: `publish(desk, accounts=None)` returns the website."""
+    pytest.importorskip("gradio", reason="the extra ui is not installed")
+    from alpaca_lora.serving.page import Page
+    from alpaca_lora.serving.website import Website
+
+    running = []
+
+    def start(desk: Any, **options: Any) -> Website:
+        website = Website(Page(desk, "<b>run</b>", "An adapter"), port=0, **options)
+        server = website.server()
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [website.socket]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        deadline = time.monotonic() + 60
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return website
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(30)

@@ -2,7 +2,6 @@ import dataclasses
 import io
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,12 +9,7 @@ from alpaca_lora.errors import ConfigError
 from alpaca_lora.models import Response
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.reporting.wording import visible
-from alpaca_lora.serving import Assistant, Chat, load
-
-
-@pytest.fixture(scope="module")
-def assistant(adapter: Path) -> Assistant:
-    return load(adapter, device="cpu")
+from alpaca_lora.serving import Assistant, Chat
 
 
 class Typed:
