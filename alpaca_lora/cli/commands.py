@@ -70,6 +70,12 @@ def ui(arguments: list[str]) -> int:
 
     The page is for this machine alone, 127.0.0.1; it stores nothing, serves no file and asks no other address for
     anything. From another machine: ssh -L 7860:127.0.0.1:7860 HOST. Needs  pip install 'alpaca-lora[ui]'.
+
+    For many users, or behind an API, another program serves the adapter faster: --recipe vllm and --recipe transformers
+    print the commands for this adapter, which go like this:
+
+      vllm serve BASE --enable-lora --lora-modules alpaca=DIR --chat-template DIR/chat_template.jinja
+      alpaca-lora merge --adapter DIR --output-dir MERGED, then  transformers serve MERGED
     """
     from alpaca_lora.cli.web import UiOptions, open_page
 
@@ -129,6 +135,7 @@ COMMANDS = {
         (
             "alpaca-lora ui --adapter runs/alpaca-mini",
             "alpaca-lora ui --adapter runs/alpaca-mini --port 8080 --accounts accounts.txt",
+            "alpaca-lora ui --adapter runs/alpaca-mini --recipe vllm",
         ),
     ),
     "inspect": Command(

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -30,9 +30,17 @@ class UiOptions(AdapterOptions):
     share: tyro.conf.FlagCreatePairsOff[bool] = False
     """Make a link that works from everywhere, through a tunnel of gradio's makers; needs --accounts."""
 
+    recipe: Annotated[Literal["transformers", "vllm"] | None, text_flag("transformers|vllm", "none")] = None
+    """Print the commands that serve this adapter with another program, and leave."""
+
 
 def open_page(options: UiOptions) -> int:
-    """Serve the page until Ctrl-C."""
+    """Serve the page until Ctrl-C, or print a recipe."""
+    if options.recipe is not None:
+        from alpaca_lora.serving.recipes import recipe
+
+        print(recipe(options.adapter, options.recipe), end="")
+        return 0
     if options.share and options.accounts is None:
         raise ConfigError("--share lets everybody who has the link reach this machine: say with --accounts who may")
     from alpaca_lora._optional import require

@@ -56,16 +56,18 @@ class Website:
         url: the address of the page.
 
     Raises:
-        ConfigError: the port is in use, or may not be used.
+        ConfigError: there is no such port, it is in use, or it may not be used.
         MissingDependencyError: gradio is not installed.
     """
 
     def __init__(self, page: Page, *, port: int = 7860, accounts: Accounts | None = None) -> None:
         gradio, fastapi = require("gradio", extra="ui"), require("fastapi", extra="ui")
         self._uvicorn = require("uvicorn", extra="ui")
+        if not 0 <= port <= 65535:
+            raise ConfigError(f"port must be from 0 (a free one) to 65535, got {port}")
         try:
             self.socket = socket.create_server((HOST, port))
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             raise ConfigError(f"port {port} of {HOST} cannot be used ({error}): give another one") from error
         self.port: int = self.socket.getsockname()[1]
         self.url = f"http://{HOST}:{self.port}"

@@ -1,5 +1,7 @@
 """Adapters of the tiny base model, with random updates, so that they answer but say nothing sensible."""
 
+import asyncio
+import queue
 import shutil
 import threading
 import time
@@ -76,7 +78,10 @@ def assistant(adapter: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def publish() -> Iterator[Callable[..., Any]]:
-    """Serve a page for the time of a module: `publish(desk, accounts=None)` returns the website."""
+    """Serve a page for the time of a module: `publish(desk, accounts=None)` returns the website.
+
+    All of gradio is made inside the event loop that runs it; outside of one it would make loops and never close them.
+    """
     pytest.importorskip("gradio", reason="the extra ui is not installed")
     from alpaca_lora.serving.page import Page
     from alpaca_lora.serving.website import Website
@@ -84,13 +89,20 @@ def publish() -> Iterator[Callable[..., Any]]:
     running = []
 
     def start(desk: Any, **options: Any) -> Website:
-        website = Website(Page(desk, "<b>run</b>", "An adapter"), port=0, **options)
-        server = website.server()
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [website.socket]}, daemon=True)
+        made: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        async def serve() -> None:
+            website = Website(Page(desk, "<b>run</b>", "An adapter"), port=0, **options)
+            server = website.server()
+            made.put((website, server))
+            with website.socket:
+                await server.serve(sockets=[website.socket])
+
+        thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
         thread.start()
+        website, server = made.get(timeout=60)
         running.append((server, thread))
-        deadline = time.monotonic() + 60
-        while not server.started and time.monotonic() < deadline:
+        while thread.is_alive() and not server.started:
             time.sleep(0.02)
         return website
 

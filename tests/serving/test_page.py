@@ -1,3 +1,4 @@
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -180,7 +181,10 @@ def test_the_tokens_of_the_prompt_are_shown(client: Any, desk: Recording):
 def test_only_what_has_an_effect_can_be_set(assistant: Assistant):
     from alpaca_lora.serving.page import Page
 
-    page = Page(Desk(assistant), "run", "")
+    async def make() -> Page:
+        return Page(Desk(assistant), "run", "")
+
+    page = asyncio.run(make())
     greedy, drawing = page._allow(0), page._allow(0.5)
 
     assert [update["interactive"] for update in greedy] == [False, False, False, True]
@@ -191,4 +195,4 @@ def test_only_what_has_an_effect_can_be_set(assistant: Assistant):
 def test_names_of_the_adapter_are_shown_as_text(url: str):
     import httpx
 
-    assert "<b>run</b>" not in httpx.get(url, trust_env=False).text.replace("\\u003cb\\u003e", "")
+    assert "<b>run</b>" not in httpx.get(url, trust_env=False, timeout=60).text.replace("\\u003cb\\u003e", "")

@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def private(desk: Desk, publish) -> Website:
 def http():
     import httpx
 
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -127,12 +128,15 @@ def test_who_has_no_account_sees_the_login_only(private: Website, http):
 def test_a_port_in_use_is_refused(desk: Desk):
     from alpaca_lora.serving.page import Page
 
-    page = Page(desk, "run", "")
+    async def make() -> Page:
+        return Page(desk, "run", "")
+
+    page = asyncio.run(make())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port {port} of 127.0.0.1 cannot be used \(.*in use.*\): give another"):
             Website(page, port=port)
-    with pytest.raises(ConfigError, match="port 70000 of 127.0.0.1 cannot be used"):
+    with pytest.raises(ConfigError, match="port must be from 0 .* to 65535, got 70000"):
         Website(page, port=70000)
 
 
