@@ -90,16 +90,18 @@ class Page:
     def _lay_out_answers(self) -> None:
         gr = self._gr
 
-        def one(label: str) -> tuple[Any, Any]:
-            text = gr.Textbox(label=label, lines=8, max_lines=24, interactive=False, buttons=["copy"])
+        def one(label: str, name: str) -> tuple[Any, Any]:
+            text = gr.Textbox(
+                label=label, lines=8, max_lines=24, interactive=False, buttons=["copy"], elem_classes=name
+            )
             return text, gr.HTML(elem_classes="note")
 
         with gr.Column(elem_classes="answers"):
             with gr.Row():
                 with gr.Column(min_width=260):
-                    self.tuned, self.tuned_note = one("With the adapter")
+                    self.tuned, self.tuned_note = one("With the adapter", "tuned")
                 with gr.Column(min_width=260, visible=False) as self.base_column:
-                    self.base, self.base_note = one("Base model alone")
+                    self.base, self.base_note = one("Base model alone", "base")
             with gr.Accordion("What the model reads, token by token", open=False):
                 self.token_note = gr.HTML(elem_classes="note")
                 self.tokens = gr.HighlightedText(
@@ -110,7 +112,9 @@ class Page:
     def _lay_out_settings(self) -> None:
         gr, default = self._gr, Decoding()
         with gr.Column(elem_classes="settings"), gr.Accordion("Settings"):
-            self.template = gr.Dropdown(list(self._desk.templates), value=self._desk.template, label="Template")
+            self.template = gr.Dropdown(
+                list(self._desk.templates), value=self._desk.template, label="Template", elem_classes="template"
+            )
             self.temperature = gr.Slider(
                 0, 2, default.temperature, step=0.05, label="Temperature", info="0 takes the likeliest token each time."
             )

@@ -12,9 +12,6 @@ from alpaca_lora.serving.desk import Desk
 
 pytestmark = pytest.mark.slow
 HOSTILE = (
-    "<script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">"
-    "{{ 7 * 7 }} ![](http://x)"
-)
     "<script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">{{ 7 * 7 }} ![](http://x)"
 )
 
@@ -69,8 +66,8 @@ class Visitor:
         note.wait_for(timeout=120_000)
         return note.inner_text()
 
-    def shown(self, name: str) -> str:
-        return self.tab.get_by_role("textbox", name=name).input_value()
+    def shown(self, part: str) -> str:
+        return self.tab.locator(f".{part} textarea").input_value()
 
 
 @pytest.fixture
@@ -94,7 +91,7 @@ def test_type_stream_and_read_why_it_ended(visit):
     ann.press("Answer")
 
     assert "60 tokens in " in ann.await_note("cut off at the longest answer that was allowed")
-    assert ann.shown("With the adapter") != ""
+    assert ann.shown("tuned") != ""
     assert ann.tab.get_by_role("button", name="Answer", exact=True).is_enabled(timeout=60_000)
 
 
@@ -119,16 +116,16 @@ def test_another_template_and_the_base_beside_the_adapter(visit):
     ann.limit(8)
     ann.tab.get_by_text("What the model reads").click()
     ann.tab.get_by_text("in the words of template 'alpaca'").wait_for()
-    before = ann.shown("Ids")
-    ann.tab.get_by_role("listbox", name="Template").click()
+    before = ann.shown("ids")
+    ann.tab.locator(".template input").click()
     ann.tab.get_by_role("option", name="alpaca_short").click()
     ann.tab.get_by_text("the adapter was loaded with 'alpaca' and answers best there").wait_for()
     ann.tab.get_by_label("Let the base model answer too").check()
     ann.press("Answer")
     ann.tab.locator(".answers .note .done").nth(1).wait_for(timeout=120_000)
 
-    assert ann.shown("Ids") != before
-    assert ann.shown("Base model alone") not in ("", ann.shown("With the adapter"))
+    assert ann.shown("ids") != before
+    assert ann.shown("base") not in ("", ann.shown("tuned"))
 
 
 def test_a_control_without_effect_cannot_be_moved(visit):
@@ -156,11 +153,11 @@ def test_hostile_text_is_shown_as_text(visit, monkeypatch: pytest.MonkeyPatch):
     ann.press("Answer")
     ann.await_note("ended by the model")
 
-    assert ann.shown("With the adapter") == HOSTILE
+    assert ann.shown("tuned") == HOSTILE
     assert ann.tab.locator(".pieces").inner_text().replace("\n", "").count("onerror") <= 1
     assert ann.tab.locator("img[src=x]").count() == 0
     assert ann.tab.title() == "<b>run</b> · alpaca-lora"
-    assert ann.tab.locator(".title").inner_text().startswith("<b>run</b>")
+    assert ann.tab.locator(".title").first.inner_text().startswith("<b>run</b>")
 
 
 def test_a_refusal_is_shown_as_one_sentence(visit):
