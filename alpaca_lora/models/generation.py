@@ -148,26 +148,17 @@ def stream_response(
     adapted: bool = True,
     stop: threading.Event | None = None,
 ) -> Iterator[Response]:
-    """Yield the answer to one prompt as it grows, each time all of it.
+    """Yield the answer to one prompt as it grows, each time all of it, up to a whole character.
 
-    The first response is empty and says that the model begins: its turn can be long in coming. Each later one ends with
-    a whole character; the last one is the answer. Of several beams none is the answer before the end. Closing the
-    iterator stops the model at its next token.
-
-    Args:
-        model: see `generate_responses`.
-        tokenizer: see `generate_responses`.
-        prompt: see `generate_responses`.
-        decoding: see `generate_responses`.
-        adapted: see `generate_responses`.
-        stop: once it is set the model stops at its next token, and what it has written is the answer.
+    The first response is empty: the model begins, which can be long in coming. Of several beams none is the answer
+    before the end. Closing the iterator, or setting the event `stop`, ends the answer at the next token.
     """
     decoding = decoding or Decoding()
     inputs = _pad_left([encode_prompt(tokenizer, prompt)], int(tokenizer.pad_token_id), model.device)
     stops = stop_ids(tokenizer, model)
     config = decoding.to_generation_config(stops, int(tokenizer.pad_token_id))
     closed = threading.Event()
-    written: queue.SimpleQueue[list[int] | BaseException | None] = queue.SimpleQueue()
+    written: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def over() -> bool:
         return closed.is_set() or (stop is not None and stop.is_set())
@@ -177,7 +168,6 @@ def stream_response(
             with _turn_unless(over) as ours:
                 if ours:
                     with _answering(model, decoding.seed, adapted=adapted):
-                        written.put([])
                         _write(model, inputs, config, over, written)
             written.put(None)
         except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
@@ -207,8 +197,9 @@ def _write(
     over: Callable[[], bool],
     written: "queue.SimpleQueue[Any]",
 ) -> None:
-    """Let the model write, each token to the queue as soon as it is there, several beams at their end."""
+    """Let the model write: nothing to the queue at first, then each token at once, or several beams at their end."""
     alone = config.num_beams == 1
+    written.put([])
     outputs = model.generate(
         **inputs,
         generation_config=config,
