@@ -175,4 +175,5 @@ def _status(scope: _Scope, names: Sequence[str]) -> int:
     hosts = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"]
     if scope["type"] != "http" or not _PATHS.fullmatch(scope["path"]):
         return 404
-    return 200 if len(hosts) == 1 and hosts[0].rpartition(":")[0] in names or hosts[0] in names else 421
+    host = hosts[0] if len(hosts) == 1 else ""
+    return 200 if host in names or host.rpartition(":")[0] in names else 421
