@@ -173,7 +173,6 @@ def _config(params: dict[str, Any], stored: dict[str, torch.Tensor], *, tied: bo
         rms_norm_eps=params["norm_eps"],
         rope_parameters=rope | {"rope_theta": params.get("rope_theta", 10_000.0)},
         tie_word_embeddings=tied,
-        attn_implementation="sdpa",
     )
 
 

@@ -93,7 +93,7 @@ def test_an_export_is_proved_reported_and_complete(adapter, tmp_path):
     report = json.loads((tmp_path / "out" / "parity.json").read_text())
     assert report["max_logit_delta"] == result.parity.max_logit_delta
     assert report["limits"]["agreement"] == 0.99
-    assert stages == ["merging", "comparing with the adapter on its base"]
+    assert stages == ["merging", "merged 21 of 21 weights", "comparing with the adapter on its base"]
     assert read_contract(tmp_path / "out").merged_into == "original"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert [finding.fault for finding in check_templates(adapter, [tmp_path / "out"])] == [None] * 4
