@@ -64,7 +64,9 @@ def inspect_adapter(directory: Path, base_dir: Path) -> LoraConfig:
         raise NonFiniteAdapterError(
             f"{len(bad)} tensors hold NaN or infinity, first {bad[0]!r}: train again from before"
         )
-    expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(build_skeleton(config, base_dir)).items()}
+    expected = {
+        name: tensor.shape for name, tensor in get_peft_model_state_dict(build_skeleton(config, base_dir)).items()
+    }
     _compare_keys(tensors, expected, base_dir)
     zero = [name for name, tensor in tensors.items() if ".lora_B." in name and not tensor.any()]
     if zero:

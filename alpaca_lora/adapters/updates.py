@@ -38,7 +38,8 @@ class Updates:
         base_dir: directory of the base model.
 
     Raises:
-        AdapterError: the adapter cannot be used (see `inspect_adapter`), or does what no weight of the base can express.
+        AdapterError: the adapter cannot be used (see `inspect_adapter`), or does what no weight of the base can
+            express.
     """
 
     def __init__(self, directory: Path, base_dir: Path) -> None:
@@ -47,15 +48,15 @@ class Updates:
         model: Any = build_skeleton(config, base_dir).get_base_model()
         modules = dict(model.named_modules())
         self._layers: dict[str, Any] = {
-            name: module
-            for name, module in modules.items()
-            if isinstance(module, LoraLayer | AuxiliaryTrainingWrapper)
+            name: module for name, module in modules.items() if isinstance(module, LoraLayer | AuxiliaryTrainingWrapper)
         }
         _refuse_unmergeable(config, directory, model, self._layers)
         self.linear_modules = frozenset(
             name.removesuffix(".base_layer")
             for name, module in modules.items()
-            if isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings() and "lora_" not in name
+            if isinstance(module, torch.nn.Linear)
+            and module is not model.get_output_embeddings()
+            and "lora_" not in name
         )
         """Names of the linear layers but the output head: what NF4 holds in four bits."""
         self.base_names = tuple(
@@ -100,7 +101,7 @@ class Updates:
 
 
 def _layer_name(stored: str) -> str:
-    """Return the name inside PEFT's layer of a tensor whose name in the file is `stored`; the file leaves out `default`."""
+    """Return the name that a tensor of the file has inside PEFT's layer; the file leaves out the adapter's name."""
     stem, _, last = stored.rpartition(".")
     if stored == "lora_magnitude_vector":
         return "lora_magnitude_vector.default.weight"

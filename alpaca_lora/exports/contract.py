@@ -1,7 +1,7 @@
 """What a merged model has to know about its making: the prompt it answers to, and what went into it.
 
-An adapter carries this in its sidecar. A merged model has no sidecar, so it stands in `config.json` under `alpaca_lora`,
-where every copy takes it along.
+An adapter carries this in its sidecar. A merged model has no sidecar, so it stands in `config.json` under
+`alpaca_lora`, where every copy takes it along.
 """
 
 import dataclasses
@@ -61,7 +61,9 @@ def read_contract(directory: Path) -> Contract:
     """
     found = find_contract(directory)
     if found is None:
-        raise ModelError(f"{str(directory)!r} is no merged model of alpaca-lora: its config.json has no {CONTRACT_KEY!r}")
+        raise ModelError(
+            f"{str(directory)!r} is no merged model of alpaca-lora: its config.json has no {CONTRACT_KEY!r}"
+        )
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from alpaca_lora.exports import hf
+from alpaca_lora.exports import adapter, hf, meta
 from alpaca_lora.exports.surfaces import Surface, hf_surfaces
 
 __all__ = ["FORMATS", "Format"]
@@ -39,6 +39,19 @@ class Format:
     """What it is written from: a merged model as `hf` writes it, or an adapter directory."""
 
 
+_SAFETENSORS = ("f32", "f16", "bf16")
+
 FORMATS: dict[str, Format] = {
-    "hf": Format(dtypes=("f32", "f16", "bf16"), default=None, load=hf.load_hf, surfaces=hf_surfaces),
+    "hf": Format(dtypes=_SAFETENSORS, default=None, load=hf.load_hf, surfaces=hf_surfaces),
+    "adapter": Format(
+        dtypes=("f32",),
+        default="f32",
+        load=adapter.load_exported_adapter,
+        surfaces=adapter.adapter_surfaces,
+        write=adapter.write_adapter,
+        source="adapter",
+    ),
+    "meta": Format(
+        dtypes=_SAFETENSORS, default=None, load=meta.load_meta, surfaces=meta.meta_surfaces, write=meta.write_meta
+    ),
 }

@@ -14,8 +14,8 @@ from alpaca_lora.exports.contract import CONTRACT_KEY, Contract
 from alpaca_lora.exports.merge import MergedWeights, write_merged_weights
 from alpaca_lora.exports.origin import Origin
 from alpaca_lora.exports.weights import DTYPES, SHARD_BYTES
-from alpaca_lora.models.loading import DTYPES as PRECISIONS
 from alpaca_lora.models import load_base_model
+from alpaca_lora.models.loading import DTYPES as PRECISIONS
 
 __all__ = ["load_hf", "write_merged"]
 

@@ -15,8 +15,8 @@ import torch
 from alpaca_lora._optional import require
 from alpaca_lora.errors import ModelError
 from alpaca_lora.exports.origin import Origin
-from alpaca_lora.models.loading import DTYPES as TORCH_DTYPES
 from alpaca_lora.exports.weights import DTYPES, SHARD_BYTES, WeightFiles, cast, in_order, write_shards
+from alpaca_lora.models.loading import DTYPES as TORCH_DTYPES
 
 __all__ = ["MergedWeights", "write_merged_weights"]
 
@@ -36,18 +36,17 @@ class MergedWeights:
         self._updates = origin.updates
         self._changed = frozenset(self._updates.modules)
         self._files = WeightFiles(origin.base_dir)
-        self.shapes = self._files.shapes
-        """A tensor without memory for each name of the base's files."""
+        loaded = set(self._updates.base_names)
+        self.shapes = {name: shape for name, shape in self._files.shapes.items() if name in loaded}
+        """A tensor without memory for each name of the base's files that the model loads; old files hold others too."""
         lacking = [name for name in self._updates.modules if f"{name}.weight" not in self.shapes]
         if lacking:
             raise ModelError(
-                f"{str(origin.base_dir)!r} has no tensor {lacking[0] + '.weight'!r}, which the adapter changes: load the "
-                "base with transformers and save it again, so that its names are today's"
+                f"{str(origin.base_dir)!r} has no tensor {lacking[0] + '.weight'!r}, which the adapter changes: load "
+                "the base with transformers and save it again, so that its names are today's"
             )
         self.names = tuple(in_order(self.shapes, self._updates.base_names))
         """Names of all weights, in the order of the model."""
-        self.loaded = frozenset(self._updates.base_names)
-        """Names that the model loads; old files hold some that it does not."""
 
     def changed(self, name: str) -> bool:
         """Tell whether the adapter changes the module that a weight belongs to."""

@@ -159,12 +159,12 @@ def _refuse_base(base_dir: Path, adapter_dir: Path) -> None:
     if document.get("quantization_config"):
         method = document["quantization_config"].get("quant_method", "unknown")
         raise ModelError(
-            f"{str(base_dir)!r} is quantised itself ({method}), and merging would round the adapter away: name the 16-bit "
-            "model that it was made from"
+            f"{str(base_dir)!r} is quantised itself ({method}), and merging would round the adapter away: name the "
+            "16-bit model that it was made from"
         )
     merged = find_contract(base_dir)
     if merged and merged.adapter_sha256 == _files.sha256_of(adapter_dir / WEIGHTS):
         raise AdapterError(
-            f"{str(base_dir)!r} has this adapter in it already: a second merge would add it twice. Name the base that it "
-            f"was trained on, {merged.base_model!r}"
+            f"{str(base_dir)!r} has this adapter in it already: a second merge would add it twice. Name the base that "
+            f"it was trained on, {merged.base_model!r}"
         )

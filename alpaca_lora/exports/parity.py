@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,17 @@ from alpaca_lora.errors import ExportError, ParityError
 from alpaca_lora.exports.diagnosis import Fault
 from alpaca_lora.exports.origin import Origin
 
-__all__ = ["LIMITS", "REPORT", "Limits", "Parity", "check_artifact", "compare_logits"]
+__all__ = [
+    "LIMITS",
+    "REPORT",
+    "Limits",
+    "Parity",
+    "check_artifact",
+    "coarser",
+    "compare_logits",
+    "judge",
+    "weigh_bases",
+]
 
 REPORT = "parity.json"
 """File beside the artefact that says how it was compared and what was found."""
@@ -72,6 +82,9 @@ class Parity:
 
     computed_in: str
     """Number format of the comparison: f32, or bf16 where f32 would not fit into memory."""
+
+    merged_into: str
+    """Form of the base that it was merged into and compared on: `original` or `dequantized`."""
 
     prompts: int
     """How many prompts were answered."""
@@ -136,34 +149,69 @@ def check_artifact(format_name: str, directory: Path, origin: Origin, dtype: str
         ExportError: the artefact cannot be opened.
     """
     with tempfile.TemporaryDirectory(prefix="alpaca-lora-parity-") as scratch:
+        computed_in = _affordable(origin.base_dir)
         job = {
+            "task": "reference",
             "origin": origin.to_json(),
-            "computed_in": _affordable(origin.base_dir),
+            "computed_in": computed_in,
             "reference": f"{scratch}/reference.safetensors",
         }
-        if (message := _run(job)) is not None:
-            raise ExportError(f"the adapter on its base cannot be computed in a clean process: {message}")
-        job |= {"format": format_name, "artifact": str(directory), "rounding": coarser(dtype, job["computed_in"]), "found": f"{scratch}/found.safetensors"}
-        if (message := _run(job)) is not None:
-            raise ParityError(
-                f"the {format_name} artefact does not open in a clean process: {message}", code="unreadable", tensor=None
-            )
+        _run(job, "the adapter on its base")
+        job |= {
+            "task": "artifact",
+            "format": format_name,
+            "artifact": str(directory),
+            "rounding": coarser(dtype, computed_in),
+            "found": f"{scratch}/found.safetensors",
+        }
+        try:
+            _run(job, f"the {format_name} artefact")
+        except ExportError as error:
+            raise ParityError(str(error), code="unreadable", tensor=None) from error
         reference, found = load_file(job["reference"]), load_file(job["found"])
         seen = json.loads(Path(scratch, "found.json").read_text(encoding="utf-8"))
     parity = Parity(
         format=format_name,
         dtype=dtype,
-        computed_in=str(job["computed_in"]),
+        computed_in=computed_in,
+        merged_into=origin.into,
         prompts=int(reference["lengths"].shape[0]),
         positions=int(reference["logits"].shape[0]),
         tensors=seen["tensors"],
         **compare_logits(reference["logits"], found["logits"]),
     )
-    _judge(parity, [Fault(**fault) for fault in seen["faults"]])
+    judge(parity, [Fault(**fault) for fault in seen["faults"]])
     return parity
 
 
-def _judge(parity: Parity, faults: list[Fault]) -> None:
+def weigh_bases(origin: Origin) -> dict[str, float]:
+    """Measure in a clean process how far a QLoRA adapter moves when its base changes.
+
+    Returns:
+        For each form of the base, the mean KL divergence in nats per token from the model as it was trained.
+
+    Raises:
+        ExportError: one of the models cannot be opened.
+    """
+    with tempfile.TemporaryDirectory(prefix="alpaca-lora-bases-") as scratch:
+        path = Path(scratch, "found.json")
+        job = {
+            "task": "bases",
+            "origin": origin.to_json(),
+            "computed_in": _affordable(origin.base_dir),
+            "found": str(path),
+        }
+        _run(job, "the adapter on its base")
+        found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def judge(parity: Parity, faults: Sequence[Fault]) -> None:
+    """Refuse an artefact whose weights or logits differ by more than its number format explains.
+
+    Raises:
+        ParityError: it does, with the code and the name of the first tensor that differs.
+    """
     what = f"the {parity.format} artefact is not what the adapter on its base computes"
     figures = (
         f"(largest logit difference {parity.max_logit_delta:.3g}, KL {parity.mean_kl:.3g}, "
@@ -198,11 +246,15 @@ def _affordable(base_dir: Path) -> str:
     return "f32" if 3 * stored <= pages else "bf16"
 
 
-def _run(job: Mapping[str, Any]) -> str | None:
-    """Do a job in a clean process; return the last line of what went wrong."""
+def _run(job: Mapping[str, Any], what: str) -> None:
+    """Do a job in a clean process.
+
+    Raises:
+        ExportError: the process failed; its last line tells why.
+    """
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", _CHILD, json.dumps(job)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
-    if result.returncode == 0:
-        return None
-    return (result.stderr.strip().splitlines() or [f"it ended with {result.returncode} and no message"])[-1]
+    if result.returncode != 0:
+        lines = result.stderr.strip().splitlines() or [f"it ended with {result.returncode} and no message"]
+        raise ExportError(f"{what} does not open in a clean process: {lines[-1]}")

@@ -4,18 +4,22 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from alpaca_lora import _files
-from alpaca_lora.errors import ConfigError
+from alpaca_lora.adapters import find_adapter, locate_base_of, prompter_of
+from alpaca_lora.adapters.conversion import LEGACY_WEIGHTS, convert_legacy_adapter, read_legacy_tensors
+from alpaca_lora.adapters.saving import WEIGHTS
+from alpaca_lora.errors import ConfigError, ParityError
 from alpaca_lora.exports.formats import FORMATS, Format
 from alpaca_lora.exports.hf import write_merged
-from alpaca_lora.exports.origin import Origin, check_output, resolve
-from alpaca_lora.exports.parity import REPORT, Parity, check_artifact
+from alpaca_lora.exports.origin import Into, Origin, check_output, resolve
+from alpaca_lora.exports.parity import REPORT, Parity, check_artifact, weigh_bases
+from alpaca_lora.exports.surfaces import compare_surface
 from alpaca_lora.exports.weights import DTYPES, WeightFiles
 from alpaca_lora.prompts import Template
 
-__all__ = ["ExportResult", "export", "merged_directory"]
+__all__ = ["ExportResult", "export", "merge_adapter", "merged_directory"]
 
 Base = Literal["original", "dequantized", "auto"]
 
@@ -36,6 +40,10 @@ class ExportResult:
     parity: Parity
     """How it was compared with the adapter on its base, and what was found."""
 
+    base_kl: dict[str, float]
+    """For each form of the base the KL divergence in nats per token from the model as it was trained; empty unless both
+    were measured."""
+
 
 def export(
     format: str,
@@ -43,6 +51,7 @@ def export(
     output_dir: str | Path,
     *,
     dtype: str | None = None,
+    base: Base = "auto",
     base_model: str | Path | None = None,
     template: str | Path | Template | None = None,
     allow_incomplete: bool = False,
@@ -55,6 +64,8 @@ def export(
         adapter_dir: adapter directory, or run directory with a finished one.
         output_dir: a new or empty directory; it appears when the artefact has passed the parity gate.
         dtype: number format of the weights; None takes the format's usual one.
+        base: form of the base to merge into: `original`, `dequantized` (as it looked in four bits), or `auto`, which
+            for an adapter trained on four bits measures both and takes the one nearer to the training.
         base_model: embedded name, directory or Hub id; None takes the one that the adapter was trained on.
         template: prompt template; None takes the one that the adapter was trained with.
         allow_incomplete: take the adapter of a run that has not finished.
@@ -72,23 +83,80 @@ def export(
     """
     kind = _kind(format, dtype)
     target = check_output(output_dir)
-    origin = resolve(adapter_dir, base_model=base_model, template=template, allow_incomplete=allow_incomplete)
-    chosen = dtype or kind.default or stored_dtype(origin.base_dir)
-    with _files.new_directory(target) as staged:
-        if kind.write is None:
-            progress("merging")
-            write_merged(origin, staged, chosen)
-        elif kind.source == "adapter":
-            kind.write(origin.adapter_dir, staged, chosen)
-        else:
-            progress("merging")
-            with merged_directory(origin, chosen, near=target) as merged:
-                progress(f"writing {format}")
-                kind.write(merged, staged, chosen)
-        progress("comparing with the adapter on its base")
-        parity = check_artifact(format, staged, origin, chosen)
-        _files.write_json(staged / REPORT, parity.to_dict())
-    return ExportResult(target, format, chosen, parity)
+    options = {"base_model": base_model, "template": template, "allow_incomplete": allow_incomplete}
+    with open_origin(adapter_dir, near=target, **options) as origin:
+        base_kl: dict[str, float] = {}
+        if kind.source == "merged":
+            origin, base_kl = _choose_base(origin, base, progress)
+        chosen = dtype or kind.default or stored_dtype(origin.base_dir)
+        with _files.new_directory(target) as staged:
+            _write(kind, origin, staged, chosen, progress)
+            progress("comparing with the adapter on its base")
+            parity = check_artifact(format, staged, origin, chosen)
+            _check_surfaces(kind, staged, origin)
+            _files.write_json(staged / REPORT, parity.to_dict() | {"base_kl": base_kl})
+    return ExportResult(target, format, chosen, parity, base_kl)
+
+
+def merge_adapter(
+    adapter_dir: str | Path, output_dir: str | Path, *, base: Base = "auto", **options: Any
+) -> ExportResult:
+    """Merge an adapter into its base: the same as `export("hf", …)`.
+
+    Args:
+        adapter_dir: adapter directory, or run directory with a finished one.
+        output_dir: a new or empty directory for the merged model.
+        base: form of the base to merge into; see `export`.
+        **options: `dtype`, `base_model`, `template`, `allow_incomplete` and `progress` of `export`.
+
+    Returns:
+        The merged model and what the parity gate found.
+
+    Raises:
+        AlpacaLoraError: see `export`.
+    """
+    return export("hf", adapter_dir, output_dir, base=base, **options)
+
+
+def _choose_base(origin: Origin, base: Base, progress: Callable[[str], None]) -> tuple[Origin, dict[str, float]]:
+    """Return the origin on the form of the base that is asked for, and the KL of each form if they were measured."""
+    four_bits = origin.quantization.method == "nf4"
+    if base not in get_args(Base):
+        raise ConfigError(f"base must be one of {', '.join(map(repr, get_args(Base)))}, got {base!r}")
+    if base == "dequantized" and not four_bits:
+        raise ConfigError(
+            "base 'dequantized' is for adapters trained on four bits, and this one was not: take 'original'"
+        )
+    if base != "auto" or not four_bits:
+        return origin.held("dequantized" if base == "dequantized" else "original"), {}
+    progress("measuring both forms of the base")
+    found = weigh_bases(origin)
+    return origin.held(min(get_args(Into), key=lambda into: found[into])), found
+
+
+@contextlib.contextmanager
+def open_origin(adapter_dir: str | Path, *, near: Path, **options: Any) -> Iterator[Origin]:
+    """Resolve an adapter for the time of a `with` block; one of 2023 is converted first.
+
+    Args:
+        adapter_dir: adapter directory, or run directory with one.
+        near: a path on the disk to convert on.
+        **options: `base_model`, `template` and `allow_incomplete` of `resolve`.
+
+    Raises:
+        AlpacaLoraError: see `resolve` and `convert_legacy_adapter`.
+    """
+    directory = find_adapter(Path(adapter_dir).expanduser())
+    if (directory / WEIGHTS).is_file() or not (directory / LEGACY_WEIGHTS).is_file():
+        yield resolve(directory, **options)
+        return
+    read_legacy_tensors(directory / LEGACY_WEIGHTS)  # an empty file is named before a missing option
+    prompter = prompter_of(directory, None, options["template"])
+    base_dir = locate_base_of(directory, options["base_model"])
+    with _files.scratch_directory(near.parent) as scratch:
+        converted = scratch / "adapter"
+        convert_legacy_adapter(directory, converted, base_dir, str(options["base_model"]), prompter)
+        yield resolve(converted)
 
 
 @contextlib.contextmanager
@@ -103,6 +171,26 @@ def merged_directory(origin: Origin, dtype: str, *, near: Path) -> Iterator[Path
     with _files.scratch_directory(near.parent) as directory:
         write_merged(origin, directory, dtype if dtype in DTYPES else "f32")
         yield directory
+
+
+def _write(kind: Format, origin: Origin, staged: Path, dtype: str, progress: Callable[[str], None]) -> None:
+    if kind.source == "adapter" and kind.write:
+        kind.write(origin.adapter_dir, staged, dtype)
+        return
+    progress("merging")
+    if kind.write is None:
+        write_merged(origin, staged, dtype)
+        return
+    with merged_directory(origin, dtype, near=staged) as merged:
+        progress("writing")
+        kind.write(merged, staged, dtype)
+
+
+def _check_surfaces(kind: Format, directory: Path, origin: Origin) -> None:
+    tokenizer = origin.tokenizer()
+    for surface in kind.surfaces(directory):
+        if fault := compare_surface(surface, origin.prompter, tokenizer):
+            raise ParityError(f"[template] the {surface.name} {fault}", code="template", tensor=None)
 
 
 def stored_dtype(directory: Path) -> str:

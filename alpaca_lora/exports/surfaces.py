@@ -11,6 +11,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from alpaca_lora.exports.contract import read_contract
 from alpaca_lora.models import encode_prompt, load_tokenizer, prefix_ids
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import Record
@@ -68,12 +69,12 @@ def chat_surface(name: str, tokenizer: PreTrainedTokenizerBase, stated_sha256: s
 
 def hf_surfaces(directory: Path) -> list[Surface]:
     """Return what a model directory of transformers offers: its chat template, and the template in `config.json`."""
-    from alpaca_lora.exports.contract import read_contract
-
     contract = read_contract(directory)
     tokenizer = load_tokenizer(directory)
     own = Surface(
-        "config.json", contract.template_sha256, lambda record: encode_prompt(tokenizer, contract.prompter.prompt(record))
+        "config.json",
+        contract.template_sha256,
+        lambda record: encode_prompt(tokenizer, contract.prompter.prompt(record)),
     )
     return [own, *chat_surface("tokenizer's chat template", tokenizer)]
 
@@ -106,5 +107,7 @@ def _difference(trained: list[int], found: list[int], bos: list[int]) -> str:
         return "puts the beginning-of-text token twice"
     if bos and bos + found == trained:
         return "puts no beginning-of-text token"
-    place = next((i for i, (a, b) in enumerate(zip(trained, found, strict=False)) if a != b), min(len(trained), len(found)))
+    place = next(
+        (i for i, (a, b) in enumerate(zip(trained, found, strict=False)) if a != b), min(len(trained), len(found))
+    )
     return f"gives token {found[place : place + 1]} in place {place} where training had {trained[place : place + 1]},"

@@ -4,7 +4,6 @@ A file is opened anew for each tensor, so that the pages of one that was read do
 the next is worked on.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,9 @@ def cast(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         return tensor
     result = tensor.to(dtype)
     if not torch.isfinite(result).all():
-        raise ModelError(f"{name!r} holds values that {str(dtype).removeprefix('torch.')} cannot hold: choose bf16 or f32")
+        raise ModelError(
+            f"{name!r} holds values that {str(dtype).removeprefix('torch.')} cannot hold: choose bf16 or f32"
+        )
     return result
 
 
@@ -95,19 +96,22 @@ def write_shards(
     shapes: Mapping[str, torch.Tensor],
     make: Callable[[str], torch.Tensor],
     *,
+    stem: str = "model",
     shard_bytes: int = SHARD_BYTES,
     started: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write tensors as `model.safetensors`, or as numbered shards with an index, holding one shard at a time.
+    """Write tensors as one safetensors file, or as numbered shards with an index, holding one shard at a time.
 
     Args:
         directory: where they go.
         shapes: a tensor of the right shape and format for each name, on torch's meta device.
         make: computes the tensor of a name.
+        stem: what the name of each file begins with.
         shard_bytes: where a new file begins.
         started: called before each shard with how many tensors are done and how many there are.
     """
-    split = split_torch_state_dict_into_shards(dict(shapes), max_shard_size=shard_bytes)
+    pattern = f"{stem}{{suffix}}.safetensors"
+    split = split_torch_state_dict_into_shards(dict(shapes), filename_pattern=pattern, max_shard_size=shard_bytes)
     done = 0
     for file_name, names in split.filename_to_tensors.items():
         if started:
@@ -116,7 +120,7 @@ def write_shards(
         done += len(names)
     if split.is_sharded:
         index: dict[str, Any] = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        _files.write_json(directory / "model.safetensors.index.json", index)
+        _files.write_json(directory / f"{stem}.safetensors.index.json", index)
 
 
 def in_order(names: Iterable[str], order: Iterable[str]) -> list[str]:
