@@ -55,6 +55,7 @@ def export(
     base_model: str | Path | None = None,
     template: str | Path | Template | None = None,
     allow_incomplete: bool = False,
+    llama_cpp: str | Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ExportResult:
     """Write an adapter in the form that another program reads, and prove that it answers there as here.
@@ -69,6 +70,8 @@ def export(
         base_model: embedded name, directory or Hub id; None takes the one that the adapter was trained on.
         template: prompt template; None takes the one that the adapter was trained with.
         allow_incomplete: take the adapter of a run that has not finished.
+        llama_cpp: directory of an installed llama.cpp, for what gguf and ollama do not write themselves; None looks in
+            LLAMA_CPP_DIR and on the PATH.
         progress: gets a sentence when a stage begins.
 
     Returns:
@@ -82,6 +85,7 @@ def export(
         ParityError: the artefact does not compute what the adapter on its base computes; nothing is left behind.
     """
     kind = _kind(format, dtype)
+    tools = {"llama_cpp": Path(llama_cpp)} if llama_cpp and kind.by_llama_cpp else {}
     target = check_output(output_dir)
     options = {"base_model": base_model, "template": template, "allow_incomplete": allow_incomplete}
     with open_origin(adapter_dir, near=target, **options) as origin:
@@ -90,7 +94,7 @@ def export(
             origin, base_kl = _choose_base(origin, base, progress)
         chosen = dtype or kind.default or stored_dtype(origin.base_dir)
         with _files.new_directory(target) as staged:
-            _write(kind, origin, staged, chosen, progress)
+            _write(kind, origin, staged, chosen, progress, **tools)
             progress("comparing with the adapter on its base")
             parity = check_artifact(format, staged, origin, chosen)
             _check_surfaces(kind, staged, origin)
@@ -173,7 +177,9 @@ def merged_directory(origin: Origin, dtype: str, *, near: Path) -> Iterator[Path
         yield directory
 
 
-def _write(kind: Format, origin: Origin, staged: Path, dtype: str, progress: Callable[[str], None]) -> None:
+def _write(
+    kind: Format, origin: Origin, staged: Path, dtype: str, progress: Callable[[str], None], **tools: Path
+) -> None:
     if kind.source == "adapter" and kind.write:
         kind.write(origin.adapter_dir, staged, dtype)
         return
@@ -183,7 +189,7 @@ def _write(kind: Format, origin: Origin, staged: Path, dtype: str, progress: Cal
         return
     with merged_directory(origin, dtype, near=staged) as merged:
         progress("writing")
-        kind.write(merged, staged, dtype)
+        kind.write(merged, staged, dtype, **tools)
 
 
 def _check_surfaces(kind: Format, directory: Path, origin: Origin) -> None:
@@ -207,6 +213,7 @@ def _kind(format: str, dtype: str | None) -> Format:
     if format not in FORMATS:
         raise ConfigError(f"format must be one of {', '.join(map(repr, FORMATS))}, got {format!r}")
     kind = FORMATS[format]
-    if dtype is not None and dtype not in kind.dtypes:
-        raise ConfigError(f"dtype must be one of {', '.join(map(repr, kind.dtypes))} for {format}, got {dtype!r}")
+    known = (*kind.dtypes, *kind.by_llama_cpp)
+    if dtype is not None and dtype not in known:
+        raise ConfigError(f"dtype must be one of {', '.join(map(repr, known))} for {format}, got {dtype!r}")
     return kind
