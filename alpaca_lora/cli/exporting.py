@@ -71,8 +71,8 @@ class ExportOptions(_Common):
         tyro.conf.Positional[str], tyro.conf.arg(metavar="hf|adapter|gguf|gguf-adapter|ollama|meta|weight-diff|recover")
     ]
     """hf: a merged model for transformers and vLLM; adapter: for PEFT, old versions too; gguf: for llama.cpp;
-    gguf-adapter: the adapter alone for llama.cpp; ollama: gguf with a Modelfile; meta: consolidated.00.pth; weight-diff: the difference of two models, bit for bit; recover: a
-    model from its base and a difference."""
+    gguf-adapter: the adapter alone for llama.cpp; ollama: gguf with a Modelfile; meta: consolidated.00.pth;
+    weight-diff: the difference of two models, bit for bit; recover: a model from its base and a difference."""
 
     output_dir: Annotated[str | None, _text("DIR", "none")] = None
     """New or empty directory for the result."""

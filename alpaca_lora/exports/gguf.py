@@ -60,7 +60,8 @@ class _Tensor:
             raise ModelError(f"tensor {self.source!r} holds NaN or infinity; take weights from before that")
         if self.kind.name == "F16" and values.abs().max() > _LARGEST:
             raise ModelError(
-                f"tensor {self.source!r} holds {float(values.abs().max()):g}, which is beyond float16: choose bf16 or f32"
+                f"tensor {self.source!r} holds {float(values.abs().max()):g}, which is beyond float16: choose bf16 or "
+                "f32"
             )
         return (llama_order(values, self.heads) if self.heads else values).numpy()
 

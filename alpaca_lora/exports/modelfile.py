@@ -2,7 +2,9 @@
 
 A value stands in one or three quotes, and nothing in it can be escaped; it ends at the first line end where the quotes
 are closed. Characters without a picture are dropped, so a template holds them as string literals of Go (see
-`prompts.dialects`), and a stop that holds one is left out: the token in the GGUF file still ends the answer. Source: `ParseFile` in
+`prompts.dialects`), and a stop that holds one is left out: the token in the GGUF file still ends the answer.
+
+Source: `ParseFile` in
 https://github.com/ollama/ollama/blob/00dc3af848b5ed632aef2c68c990a58fa83da2ec/parser/parser.go.
 """
 

@@ -47,7 +47,9 @@ HOSTILE = (
 AWKWARD = Template(
     name="awkward\n# sha256",
     prompt_input="{input} {instruction}\nAnswer:\r\n",
-    prompt_no_input='"""{{{{ .Response }}}} \u00a0\u3000\x07\x7f🙂 {{"""\r"{instruction}{{\u00ad{instruction}{{\nAnswer:\r\n',
+    prompt_no_input=(
+        '"""{{{{ .Response }}}} \u00a0\u3000\x07\x7f🙂 {{"""\r"{instruction}{{\u00ad{instruction}{{\nAnswer:\r\n'
+    ),
     response_split="Answer:",
 )
 
