@@ -134,7 +134,7 @@ class ParityError(ExportError):
         tensor: the first tensor that differs, None where weights are not the cause.
     """
 
-    def __init__(self, message: str, *, code: str, tensor: str | None) -> None:
+    def __init__(self, message: str, *, code: str = "", tensor: str | None = None) -> None:
         super().__init__(message)
         self.code, self.tensor = code, tensor
 

@@ -95,7 +95,7 @@ def read_legacy_tensors(path: Path) -> dict[str, torch.Tensor]:
     if not state:
         raise EmptyAdapterError(
             f"{str(path)!r} has {path.stat().st_size} bytes and holds no tensor. The training script of alpaca-lora "
-            "saves this with newer versions of PEFT: what was trained is not in this file. Look for a checkpoint of the "
-            "run with a larger adapter_model.bin or a pytorch_model.bin, or train again"
+            "saves this with newer versions of PEFT: what was trained is not in this file. Look for a checkpoint of "
+            "the run with a larger adapter_model.bin or a pytorch_model.bin, or train again"
         )
     return {str(name): tensor.contiguous().clone() for name, tensor in state.items()}

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["CheckTemplateOptions", "ExportOptions", "MergeOptions", "check_template", "run_export", "run_merge"]
 
 _Directory = Annotated[str, tyro.conf.arg(metavar="DIR")]
-_OF_ADAPTERS = ("adapter", "output_dir")
-_NEEDS = {"weight-diff": ("tuned", "raw", "output_dir"), "recover": ("diff", "raw", "output_dir")}
 _KEYWORDS = ("base", "dtype", "base_model", "template", "allow_incomplete")
 _BAD_INPUT = 2
 
@@ -113,17 +111,22 @@ def run_merge(options: MergeOptions) -> int:
 
 def run_export(options: ExportOptions) -> int:
     """Write an adapter, or a model, in another form."""
-    needed = _NEEDS.get(options.format, _OF_ADAPTERS)
-    lacking = [f"--{name.replace('_', '-')} DIR" for name in needed if getattr(options, name) is None]
-    if lacking:
-        raise ConfigError(f"export {options.format} needs {' and '.join(lacking)}")
-    if options.format in _NEEDS:
-        return _export_models(options)
+    if options.format == "weight-diff":
+        from alpaca_lora.exports import make_weight_diff
+
+        print(make_weight_diff(*_given(options, "tuned", "raw", "output_dir"), progress=_count))
+        return 0
+    if options.format == "recover":
+        from alpaca_lora.exports import recover_weights
+
+        print(recover_weights(*_given(options, "diff", "raw", "output_dir"), progress=_count))
+        return 0
+    paths = _given(options, "adapter", "output_dir")
     from alpaca_lora.exports import export
     from alpaca_lora.exports.formats import FORMATS
 
     keywords = options.keywords | {"llama_cpp": options.llama_cpp, "progress": _say}
-    result = export(options.format, options.adapter, options.output_dir, **keywords)
+    result = export(options.format, *paths, **keywords)
     code = _finish(result, options)
     if next_step := FORMATS[result.format].next_step:
         print(next_step(result.directory))
@@ -142,18 +145,12 @@ def check_template(options: CheckTemplateOptions) -> int:
     return _BAD_INPUT if faults else 0
 
 
-def _export_models(options: ExportOptions) -> int:
-    from alpaca_lora.exports import make_weight_diff, recover_weights
-
-    def count(done: int, total: int) -> None:
-        _say(f"{done} of {total} tensors")
-
-    if options.format == "weight-diff":
-        directory = make_weight_diff(options.tuned, options.raw, options.output_dir, progress=count)
-    else:
-        directory = recover_weights(options.diff, options.raw, options.output_dir, progress=count)
-    print(directory)
-    return 0
+def _given(options: ExportOptions, *names: str) -> list[str]:
+    """Return the directories of these flags, which this format needs."""
+    lacking = [f"--{name.replace('_', '-')} DIR" for name in names if getattr(options, name) is None]
+    if lacking:
+        raise ConfigError(f"export {options.format} needs {' and '.join(lacking)}")
+    return [getattr(options, name) for name in names]
 
 
 def _finish(result: "ExportResult", options: _Common) -> int:
@@ -179,3 +176,7 @@ def _finish(result: "ExportResult", options: _Common) -> int:
 
 def _say(text: str) -> None:
     print(f"{text} …", file=sys.stderr)
+
+
+def _count(done: int, total: int) -> None:
+    _say(f"{done} of {total} tensors")

@@ -13,6 +13,7 @@ __all__ = ["Fault", "compare_tensors", "rounding"]
 
 _HALF_STEP = {"f32": 2.0**-23, "bf16": 2.0**-8, "f16": 2.0**-11}
 _SMALLEST = {"f32": 1e-7, "bf16": 1e-30, "f16": 2.0**-25}
+_OFF_SCALE = 0.02
 _BLOCK = 32
 _SHARES = {"q8_0": 0.6 / 127, "q6": 0.04, "q5": 0.08, "q4": 0.16}
 """How far off a quantised value may be, as a share of the largest in its block."""
@@ -88,7 +89,8 @@ def _describe(tensor: torch.Tensor, base: torch.Tensor, expected: torch.Tensor, 
     if _close(tensor, base, dtype):
         return "not-merged", "it is the base's, without the adapter"
     factor = float(((tensor - base) * update).sum() / update.square().sum()) if update.any() else 1.0
-    if factor != 1.0 and bool(((tensor - base - factor * update).abs() <= 2 * rounding(expected, dtype)).all()):
+    scaled = base + factor * update
+    if abs(factor - 1) > _OFF_SCALE and (tensor - scaled).norm() <= rounding(scaled, dtype).norm():
         return "wrong-scale", f"the adapter is in it {factor:.3g} times"
     if _close(tensor.flatten().sort().values, expected.flatten().sort().values, dtype):
         return "permuted", "it holds the right values in another order"

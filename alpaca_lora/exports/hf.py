@@ -28,7 +28,7 @@ def write_merged(
     dtype: str | None,
     *,
     shard_bytes: int = SHARD_BYTES,
-    started: Callable[[int, int], None] | None = None,
+    written: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Fill a directory with the merged model.
 
@@ -40,9 +40,9 @@ def write_merged(
         directory: an empty directory.
         dtype: f32, f16 or bf16; None keeps each weight in the base's own format.
         shard_bytes: where a new file of weights begins.
-        started: see `write_shards`.
+        written: see `write_shards`.
     """
-    write_merged_weights(MergedWeights(origin), directory, dtype, shard_bytes=shard_bytes, started=started)
+    write_merged_weights(MergedWeights(origin), directory, dtype, shard_bytes=shard_bytes, written=written)
     contract = origin.contract()
     _files.write_json(directory / "config.json", _config(origin.base_dir, contract, dtype))
     _files.write_json(directory / "generation_config.json", _generation_config(origin.base_dir, contract))

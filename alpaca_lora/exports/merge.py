@@ -86,7 +86,7 @@ def write_merged_weights(
     dtype: str | None,
     *,
     shard_bytes: int = SHARD_BYTES,
-    started: Callable[[int, int], None] | None = None,
+    written: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write all weights to a directory as safetensors.
 
@@ -95,7 +95,7 @@ def write_merged_weights(
         directory: where they go.
         dtype: f32, f16 or bf16; None keeps each weight in the base's own format.
         shard_bytes: where a new file begins.
-        started: see `write_shards`.
+        written: see `write_shards`.
 
     Raises:
         ModelError: a value is too large for `dtype`.
@@ -113,4 +113,4 @@ def write_merged_weights(
     def make(name: str) -> torch.Tensor:
         return cast(name, weights.merged(name), kinds[name])
 
-    write_shards(directory, shapes, make, shard_bytes=shard_bytes, started=started)
+    write_shards(directory, shapes, make, shard_bytes=shard_bytes, written=written)

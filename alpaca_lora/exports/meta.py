@@ -88,12 +88,13 @@ def read_meta(directory: Path) -> tuple[LlamaConfig, dict[str, torch.Tensor]]:
     try:
         params = json.loads((directory / PARAMS).read_text(encoding="utf-8"))
         stored = torch.load(directory / WEIGHTS, map_location="cpu", weights_only=True, mmap=True)
+        names = {_meta_name(name): name for name in _hf_names(params["n_layers"])}
+        state = {names[name]: _reorder(names[name], tensor, params, to_meta=False) for name, tensor in stored.items()}
+        tied = stored["output.weight"].data_ptr() == stored["tok_embeddings.weight"].data_ptr()
+        return _config(params, stored, tied=tied), state
     except Exception as error:  # torch names no class for a file that is no archive of tensors
-        raise ExportError(f"{str(directory)!r} holds no Llama in Meta's layout ({error})") from error
-    names = {_meta_name(name): name for name in _hf_names(params["n_layers"])}
-    state = {names[name]: _reorder(names[name], tensor, params, to_meta=False) for name, tensor in stored.items()}
-    tied = stored["output.weight"].data_ptr() == stored["tok_embeddings.weight"].data_ptr()
-    return _config(params, stored, tied=tied), state
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ExportError(f"{str(directory)!r} holds no Llama in Meta's layout ({reason})") from error
 
 
 def load_meta(directory: Path, dtype: torch.dtype, base_dir: Path) -> Any:
@@ -172,7 +173,6 @@ def _config(params: dict[str, Any], stored: dict[str, torch.Tensor], *, tied: bo
         rms_norm_eps=params["norm_eps"],
         rope_parameters=rope | {"rope_theta": params.get("rope_theta", 10_000.0)},
         tie_word_embeddings=tied,
-        attn_implementation="sdpa",
     )
 
 

@@ -152,7 +152,7 @@ def check_artifact(format_name: str, directory: Path, origin: Origin, dtype: str
     """
     with tempfile.TemporaryDirectory(prefix="alpaca-lora-parity-") as scratch:
         computed_in = _affordable(origin.base_dir)
-        job = {
+        job: dict[str, Any] = {
             "task": "reference",
             "origin": origin.to_json(),
             "computed_in": computed_in,
@@ -197,7 +197,7 @@ def weigh_bases(origin: Origin) -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory(prefix="alpaca-lora-bases-") as scratch:
         path = Path(scratch, "found.json")
-        job = {
+        job: dict[str, Any] = {
             "task": "bases",
             "origin": origin.to_json(),
             "computed_in": _affordable(origin.base_dir),

@@ -164,16 +164,19 @@ def open_origin(adapter_dir: str | Path, *, near: Path, **options: Any) -> Itera
 
 
 @contextlib.contextmanager
-def merged_directory(origin: Origin, dtype: str, *, near: Path) -> Iterator[Path]:
+def merged_directory(
+    origin: Origin, dtype: str, *, near: Path, written: Callable[[int, int], None] = lambda done, total: None
+) -> Iterator[Path]:
     """Merge into a directory that lives as long as the `with` block, on the disk of `near`.
 
     Args:
         origin: adapter, base and prompt.
         dtype: number format of what shall be written from it; one that safetensors does not know is merged in f32.
         near: a path on the disk to use.
+        written: see `write_shards`.
     """
     with _files.scratch_directory(near.parent) as directory:
-        write_merged(origin, directory, dtype if dtype in DTYPES else "f32")
+        write_merged(origin, directory, dtype if dtype in DTYPES else "f32", written=written)
         yield directory
 
 
@@ -184,10 +187,14 @@ def _write(
         kind.write(origin.adapter_dir, staged, dtype)
         return
     progress("merging")
+
+    def written(done: int, total: int) -> None:
+        progress(f"merged {done} of {total} weights")
+
     if kind.write is None:
-        write_merged(origin, staged, dtype)
+        write_merged(origin, staged, dtype, written=written)
         return
-    with merged_directory(origin, dtype, near=staged) as merged:
+    with merged_directory(origin, dtype, near=staged, written=written) as merged:
         progress("writing")
         kind.write(merged, staged, dtype, **tools)
 

@@ -8,6 +8,7 @@ compared, on records with everything in them that has ever broken a template.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -59,10 +60,10 @@ def chat_surface(name: str, tokenizer: PreTrainedTokenizerBase, stated_sha256: s
 
     def ids(record: Record) -> list[int]:
         message = {"role": "user", "content": record.instruction, "input": record.input}
-        found: list[int] = tokenizer.apply_chat_template(
+        found: Any = tokenizer.apply_chat_template(
             [message], tokenize=True, add_generation_prompt=True, return_dict=False
         )
-        return found
+        return list(found)
 
     return [Surface(name, stated_sha256, ids)]
 

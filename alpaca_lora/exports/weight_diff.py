@@ -34,7 +34,7 @@ def make_weight_diff(
     raw_dir: str | Path,
     output_dir: str | Path,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Write the difference between a fine-tuned model and its base.
 
@@ -73,7 +73,7 @@ def make_weight_diff(
         return _xor(tensor, base, tensor.dtype)
 
     with _files.new_directory(target) as staged:
-        write_shards(staged, shapes, difference, stem=_STEM, shard_bytes=_SHARD_BYTES, started=progress)
+        write_shards(staged, shapes, difference, stem=_STEM, shard_bytes=_SHARD_BYTES, written=progress)
         if all(entry.get("raw_sha256") == entry["sha256"] for entry in entries.values()):
             raise ExportError(f"{str(tuned_dir)!r} and {str(raw_dir)!r} hold the same weights: there is no difference")
         files = _copy_small_files(tuned_path, staged)
@@ -86,7 +86,7 @@ def recover_weights(
     raw_dir: str | Path,
     output_dir: str | Path,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Write the fine-tuned model from its base and a difference, the very bits that it had.
 
@@ -133,7 +133,7 @@ def recover_weights(
         return tensor
 
     with _files.new_directory(target) as staged:
-        write_shards(staged, shapes, tensor_of, started=progress, shard_bytes=_SHARD_BYTES)
+        write_shards(staged, shapes, tensor_of, written=progress, shard_bytes=_SHARD_BYTES)
         for name, digest in manifest["files"].items():
             path = diff_path / Path(name).name
             if not path.is_file() or _files.sha256_of(path) != digest:
@@ -173,7 +173,7 @@ def _xor(tensor: torch.Tensor, base: torch.Tensor, kind: torch.dtype) -> torch.T
 
 
 def _sha256(tensor: torch.Tensor) -> str:
-    return hashlib.sha256(tensor.contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
+    return hashlib.sha256(tensor.contiguous().view(-1).view(torch.uint8).numpy().data).hexdigest()
 
 
 def _dtype_name(tensor: torch.Tensor) -> str:

@@ -98,7 +98,7 @@ def write_shards(
     *,
     stem: str = "model",
     shard_bytes: int = SHARD_BYTES,
-    started: Callable[[int, int], None] | None = None,
+    written: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write tensors as one safetensors file, or as numbered shards with an index, holding one shard at a time.
 
@@ -108,16 +108,15 @@ def write_shards(
         make: computes the tensor of a name.
         stem: what the name of each file begins with.
         shard_bytes: where a new file begins.
-        started: called before each shard with how many tensors are done and how many there are.
+        written: called after each file with how many tensors are written and how many there are.
     """
     pattern = f"{stem}{{suffix}}.safetensors"
     split = split_torch_state_dict_into_shards(dict(shapes), filename_pattern=pattern, max_shard_size=shard_bytes)
     done = 0
     for file_name, names in split.filename_to_tensors.items():
-        if started:
-            started(done, len(shapes))
         save_file({name: make(name).contiguous() for name in names}, directory / file_name, metadata={"format": "pt"})
         done += len(names)
+        written(done, len(shapes))
     if split.is_sharded:
         index: dict[str, Any] = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         _files.write_json(directory / f"{stem}.safetensors.index.json", index)

@@ -1,9 +1,14 @@
+import shutil
+
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from alpaca_lora.adapters import load_adapter
+from alpaca_lora.config import QuantizationSettings
+from alpaca_lora.errors import ModelError
 from alpaca_lora.exports.hf import load_hf, write_merged
+from alpaca_lora.exports.merge import MergedWeights
 from alpaca_lora.exports.origin import resolve
 from alpaca_lora.models import load_base_model
 
@@ -49,3 +54,44 @@ def test_the_update_is_the_one_that_peft_computes(base, adapter, tmp_path):
         assert torch.equal(merged[weight], stored[weight] + layer.get_delta_weight("default"))
     untouched = stored.keys() - {f"{name.removeprefix('base_model.model.')}.weight" for name in layers}
     assert all(torch.equal(merged[name], stored[name]) for name in untouched)
+
+
+def test_the_dequantized_base_is_the_one_that_bitsandbytes_computes_with(make_base, train):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    base_dir = make_base(kind="Qwen2Config")
+    adapter_dir = train(base_dir, quantization="nf4")
+    weights = MergedWeights(resolve(adapter_dir).held("dequantized"))
+    held = load_base_model(base_dir, precision="fp32", quantization=QuantizationSettings(method="nf4"), device="cpu")
+    four_bits = [name for name, module in held.named_modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
+    assert len(four_bits) == 14
+    for name in four_bits:
+        weight = held.get_submodule(name).weight
+        expected = bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
+        assert torch.equal(weights.base(f"{name}.weight"), expected)
+    stored = load_file(base_dir / "model.safetensors")
+    others = stored.keys() - {f"{name}.weight" for name in four_bits}
+    assert all(torch.equal(weights.base(name), stored[name]) for name in others)
+
+
+def test_a_large_model_is_written_in_shards(adapter, tmp_path):
+    write_merged(resolve(adapter), tmp_path, None, shard_bytes=60_000)
+    assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 2
+    sharded = load_hf(tmp_path, torch.float32, tmp_path)
+    assert (logits(sharded) - logits(adapted(resolve(adapter).base_dir, adapter))).abs().max() < 1e-5
+
+
+def test_a_base_with_old_names_is_refused(adapter, base, tmp_path):
+    old = shutil.copytree(base, tmp_path / "old")
+    weights = load_file(old / "model.safetensors")
+    save_file({name.removeprefix("model."): tensor for name, tensor in weights.items()}, old / "model.safetensors")
+    foreign = shutil.copytree(adapter, tmp_path / "adapter")
+    (foreign / "alpaca_lora.json").unlink()
+    with pytest.raises(ModelError, match="has no tensor 'model.layers.0.*save it again"):
+        MergedWeights(resolve(foreign, base_model=old, template="alpaca"))
+
+
+def test_a_full_disk_is_noticed_before_anything_is_written(adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 5, 5))
+    with pytest.raises(OSError, match="No space left"):
+        write_merged(resolve(adapter), tmp_path, None)
+    assert list(tmp_path.iterdir()) == []
