@@ -36,7 +36,11 @@ class Format:
     """Fills an empty directory: `write(source, directory, dtype)`; None where the merged directory is the artefact."""
 
     by_llama_cpp: tuple[str, ...] = ()
-    """More number formats, for which `write` needs llama.cpp; it also takes where that is, as `llama_cpp`."""
+    """More number formats, for which `write` needs llama.cpp; it also takes where that is, as `llama_cpp`, and as `written`
+    what to call with how many weights are written and how many there are."""
+
+    takes_base: bool = False
+    """Whether `write` also takes the base model's directory, as `base_dir`."""
 
     next_step: Callable[[Path], str] | None = None
     """Returns the command that brings an artefact to its program."""
@@ -75,6 +79,7 @@ FORMATS: dict[str, Format] = {
         surfaces=lambda _: [],
         write=gguf_adapter.write_gguf_adapter,
         source="adapter",
+        takes_base=True,
     ),
     "ollama": Format(
         dtypes=tuple(gguf.FILE_TYPES),

@@ -11,7 +11,7 @@ exactly goes to llama.cpp's own converter, if there is one, see `llama_cpp`.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ ARCHITECTURES = {"llama": "LLAMA", "mistral": "LLAMA", "qwen2": "QWEN2"}
 _LARGEST = 65_504
 """Largest float16."""
 
+_TELL_EVERY = 50
+"""Weights between two reports of progress."""
+
 
 @dataclass(frozen=True)
 class _Tensor:
@@ -66,7 +69,14 @@ class _Tensor:
         return (llama_order(values, self.heads) if self.heads else values).numpy()
 
 
-def write_gguf(source: Path, directory: Path, dtype: str, *, llama_cpp: Path | None = None) -> None:
+def write_gguf(
+    source: Path,
+    directory: Path,
+    dtype: str,
+    *,
+    llama_cpp: Path | None = None,
+    written: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
     """Fill a directory with a model as one GGUF file.
 
     Args:
@@ -75,6 +85,7 @@ def write_gguf(source: Path, directory: Path, dtype: str, *, llama_cpp: Path | N
         dtype: `f32`, `f16`, `bf16` or `q8_0`, or with an installed llama.cpp one of `llama_cpp.QUANTISED`. Vectors stay
             float32, and with `q8_0` matrices whose rows are no multiple of 32 stay float16.
         llama_cpp: where llama.cpp is, for what is not written here; None looks for it.
+        written: called from time to time with how many weights are written and how many there are.
 
     Raises:
         ModelError: the weights or the tokenizer cannot be expressed.
@@ -83,15 +94,17 @@ def write_gguf(source: Path, directory: Path, dtype: str, *, llama_cpp: Path | N
     """
     path = directory / f"model-{dtype}.gguf"
     if dtype in FILE_TYPES:
-        _write_plain(source, path, dtype, llama_cpp)
+        _write_plain(source, path, dtype, llama_cpp, written)
         return
     find_program("llama-quantize", f"only it writes {dtype}", llama_cpp)
     with _files.scratch_directory(directory) as scratch:
-        _write_plain(source, scratch / "model-f16.gguf", "f16", llama_cpp)
+        _write_plain(source, scratch / "model-f16.gguf", "f16", llama_cpp, written)
         quantise_model(scratch / "model-f16.gguf", path, dtype, root=llama_cpp)
 
 
-def _write_plain(source: Path, path: Path, dtype: str, llama_cpp: Path | None) -> None:
+def _write_plain(
+    source: Path, path: Path, dtype: str, llama_cpp: Path | None, written: Callable[[int, int], None]
+) -> None:
     """Write a file in a number format of this writer, by llama.cpp's converter where the model is of another kind."""
     gguf: Any = require("gguf", extra="gguf")
     config = AutoConfig.from_pretrained(source, local_files_only=True)
@@ -110,12 +123,14 @@ def _write_plain(source: Path, path: Path, dtype: str, llama_cpp: Path | None) -
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         vocabulary.add_to(writer)
         _add_template(writer, tokenizer, contract)
-        _write_tensors(writer, tensors, _rope_factors(config))
+        _write_tensors(writer, tensors, _rope_factors(config), written)
     finally:
         writer.close()
 
 
-def _write_tensors(writer: Any, tensors: list[_Tensor], factors: np.ndarray | None) -> None:
+def _write_tensors(
+    writer: Any, tensors: list[_Tensor], factors: np.ndarray | None, written: Callable[[int, int], None]
+) -> None:
     """Write names and shapes of all tensors, then their values one by one."""
     quants: Any = require("gguf.quants", extra="gguf")
     if factors is not None:
@@ -128,7 +143,9 @@ def _write_tensors(writer: Any, tensors: list[_Tensor], factors: np.ndarray | No
     writer.write_ti_data_to_file()
     if factors is not None:
         writer.write_tensor_data(factors)
-    for tensor in tensors:
+    for place, tensor in enumerate(tensors):
+        if place and place % _TELL_EVERY == 0:
+            written(place, len(tensors))
         writer.write_tensor_data(quants.quantize(tensor.read(), tensor.kind))
 
 

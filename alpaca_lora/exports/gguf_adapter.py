@@ -14,7 +14,7 @@ import torch
 from transformers import AutoConfig
 
 from alpaca_lora._optional import require
-from alpaca_lora.adapters import inspect_adapter, locate_base_of, read_sidecar
+from alpaca_lora.adapters import inspect_adapter, read_sidecar
 from alpaca_lora.adapters.inspection import read_tensors
 from alpaca_lora.errors import ExportError
 from alpaca_lora.exports.gguf import ARCHITECTURES, llama_heads, llama_order, unsupported
@@ -28,13 +28,14 @@ _FILE = "adapter-f32.gguf"
 _PREFIX = "base_model.model."
 
 
-def write_gguf_adapter(source: Path, directory: Path, dtype: str) -> None:
+def write_gguf_adapter(source: Path, directory: Path, dtype: str, *, base_dir: Path) -> None:
     """Fill a directory with an adapter as one GGUF file, its matrices in float32.
 
     Args:
-        source: an adapter directory with a sidecar, which names the base.
+        source: an adapter directory.
         directory: an empty directory.
         dtype: `f32`.
+        base_dir: directory of the base model.
 
     Raises:
         ExportError: the adapter or its base has something that such a file cannot say.
@@ -42,7 +43,6 @@ def write_gguf_adapter(source: Path, directory: Path, dtype: str) -> None:
         MissingDependencyError: the package `gguf` is not installed.
     """
     gguf: Any = require("gguf", extra="gguf")
-    base_dir = locate_base_of(source, None)
     lora = inspect_adapter(source, base_dir)
     config = AutoConfig.from_pretrained(base_dir, local_files_only=True)
     tensors = read_tensors(source)

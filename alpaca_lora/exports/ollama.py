@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 from alpaca_lora import _files
 from alpaca_lora.exports.contract import read_contract
@@ -19,7 +20,7 @@ __all__ = ["create_command", "ollama_surfaces", "write_ollama"]
 _MODELFILE = "Modelfile"
 
 
-def write_ollama(source: Path, directory: Path, dtype: str, *, llama_cpp: Path | None = None) -> None:
+def write_ollama(source: Path, directory: Path, dtype: str, **options: Any) -> None:
     """Fill a directory with a GGUF file and a Modelfile.
 
     Ollama has one field for what the user says, so the template is that of records without an input.
@@ -28,13 +29,13 @@ def write_ollama(source: Path, directory: Path, dtype: str, *, llama_cpp: Path |
         source: a merged model.
         directory: an empty directory.
         dtype: see `write_gguf`.
-        llama_cpp: see `write_gguf`.
+        **options: `llama_cpp` and `written` of `write_gguf`.
 
     Raises:
         ModelError, ExportError: see `write_gguf`; or a template that a Modelfile cannot hold.
     """
     contract, tokenizer = read_contract(source), load_tokenizer(source)
-    write_gguf(source, directory, dtype, llama_cpp=llama_cpp)
+    write_gguf(source, directory, dtype, **options)
     text = write_modelfile(
         find_gguf(directory).name,
         contract.prompter,

@@ -85,7 +85,6 @@ def export(
         ParityError: the artefact does not compute what the adapter on its base computes; nothing is left behind.
     """
     kind = _kind(format, dtype)
-    tools = {"llama_cpp": Path(llama_cpp)} if llama_cpp and kind.by_llama_cpp else {}
     target = check_output(output_dir)
     options = {"base_model": base_model, "template": template, "allow_incomplete": allow_incomplete}
     with open_origin(adapter_dir, near=target, **options) as origin:
@@ -94,7 +93,7 @@ def export(
             origin, base_kl = _choose_base(origin, base, progress)
         chosen = dtype or kind.default or stored_dtype(origin.base_dir)
         with _files.new_directory(target) as staged:
-            _write(kind, origin, staged, chosen, progress, **tools)
+            _write(kind, origin, staged, chosen, progress, llama_cpp)
             progress("comparing with the adapter on its base")
             parity = check_artifact(format, staged, origin, chosen)
             _check_surfaces(kind, staged, origin)
@@ -181,22 +180,30 @@ def merged_directory(
 
 
 def _write(
-    kind: Format, origin: Origin, staged: Path, dtype: str, progress: Callable[[str], None], **tools: Path
+    kind: Format,
+    origin: Origin,
+    staged: Path,
+    dtype: str,
+    progress: Callable[[str], None],
+    llama_cpp: str | Path | None,
 ) -> None:
-    if kind.source == "adapter" and kind.write:
-        kind.write(origin.adapter_dir, staged, dtype)
-        return
-    progress("merging")
-
-    def written(done: int, total: int) -> None:
+    def merged(done: int, total: int) -> None:
         progress(f"merged {done} of {total} weights")
 
-    if kind.write is None:
-        write_merged(origin, staged, dtype, written=written)
+    def written(done: int, total: int) -> None:
+        progress(f"wrote {done} of {total} weights")
+
+    if kind.source == "adapter" and kind.write:
+        kind.write(origin.adapter_dir, staged, dtype, **({"base_dir": origin.base_dir} if kind.takes_base else {}))
         return
-    with merged_directory(origin, dtype, near=staged, written=written) as merged:
+    progress("merging")
+    if kind.write is None:
+        write_merged(origin, staged, dtype, written=merged)
+        return
+    tools = {"llama_cpp": Path(llama_cpp) if llama_cpp else None, "written": written} if kind.by_llama_cpp else {}
+    with merged_directory(origin, dtype, near=staged, written=merged) as directory:
         progress("writing")
-        kind.write(merged, staged, dtype, **tools)
+        kind.write(directory, staged, dtype, **tools)
 
 
 def _check_surfaces(kind: Format, directory: Path, origin: Origin) -> None:

@@ -140,7 +140,7 @@ def test_llama_cpp_adds_an_adapter_as_peft_does(ask, base, adapter, tmp_path):
         (tmp_path / name).mkdir()
     write_merged(origin, tmp_path / "merged", "f32")
     model = load_base_model(tmp_path / "merged", precision="fp32", device="cpu")
-    write_gguf_adapter(adapter, tmp_path / "adapter", "f32")
+    write_gguf_adapter(adapter, tmp_path / "adapter", "f32", base_dir=base)
     plain = shutil.copytree(tmp_path / "merged", tmp_path / "plain")
     shutil.copy(base / "model.safetensors", plain / "model.safetensors")
     write_gguf(plain, tmp_path / "gguf", "f32")

@@ -134,7 +134,7 @@ def test_a_stop_that_cannot_be_said_is_left_out():
 
 
 @pytest.mark.slow
-def test_go_itself_renders_the_bytes_of_training(tmp_path):
+def test_go_itself_renders_the_bytes_of_training():
     if not shutil.which("go"):
         pytest.skip("Go is not installed")
     jobs, wanted = [], []
@@ -145,7 +145,7 @@ def test_go_itself_renders_the_bytes_of_training(tmp_path):
         wanted.append((f"{system}\n\n" if system else "") + prompter.generate_prompt(prompt) + "Yes.</s>")
         assert render_ollama(text, System=system, Prompt=prompt, Response="Yes.") == wanted[-1]
     program = Path(__file__).with_name("render.go")
-    environment = os.environ | {"GOCACHE": str(tmp_path), "GOTOOLCHAIN": "local", "GO111MODULE": "off"}
+    environment = os.environ | {"GOTOOLCHAIN": "local", "GO111MODULE": "off"}
     result = subprocess.run(
         ["go", "run", program], input=json.dumps(jobs), env=environment, check=True, capture_output=True, text=True
     )
