@@ -36,8 +36,8 @@ class Format:
     """Fills an empty directory: `write(source, directory, dtype)`; None where the merged directory is the artefact."""
 
     by_llama_cpp: tuple[str, ...] = ()
-    """More number formats, for which `write` needs llama.cpp; it also takes where that is, as `llama_cpp`, and as `written`
-    what to call with how many weights are written and how many there are."""
+    """More number formats, for which `write` needs llama.cpp. It then takes as `llama_cpp` where that is, and as
+    `written` what to call with how many weights are written and how many there are."""
 
     takes_base: bool = False
     """Whether `write` also takes the base model's directory, as `base_dir`."""

@@ -227,7 +227,8 @@ def _rope_factors(config: Any) -> np.ndarray | None:
     scaled, _ = ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, torch.device("cpu"))
     width = 2 * scaled.numel()
     plain = rope["rope_theta"] ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
-    return (plain / scaled.double()).float().numpy()
+    factors: np.ndarray = (plain / scaled.double()).float().numpy()
+    return factors
 
 
 def _add_shape(writer: Any, config: Any, rows: int) -> None:

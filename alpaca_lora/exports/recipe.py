@@ -70,8 +70,7 @@ def export(
         base_model: embedded name, directory or Hub id; None takes the one that the adapter was trained on.
         template: prompt template; None takes the one that the adapter was trained with.
         allow_incomplete: take the adapter of a run that has not finished.
-        llama_cpp: directory of an installed llama.cpp, for what gguf and ollama do not write themselves; None looks in
-            LLAMA_CPP_DIR and on the PATH.
+        llama_cpp: directory of an installed llama.cpp; None looks in LLAMA_CPP_DIR and on the PATH.
         progress: gets a sentence when a stage begins.
 
     Returns:
@@ -88,16 +87,12 @@ def export(
     target = check_output(output_dir)
     options = {"base_model": base_model, "template": template, "allow_incomplete": allow_incomplete}
     with open_origin(adapter_dir, near=target, **options) as origin:
-        base_kl: dict[str, float] = {}
-        if kind.source == "merged":
-            origin, base_kl = _choose_base(origin, base, progress)
+        origin, base_kl = _choose_base(origin, base, progress) if kind.source == "merged" else (origin, {})
         chosen = dtype or kind.default or stored_dtype(origin.base_dir)
         with _files.new_directory(target) as staged:
             _write(kind, origin, staged, chosen, progress, llama_cpp)
             progress("comparing with the adapter on its base")
-            parity = check_artifact(format, staged, origin, chosen)
-            _check_surfaces(kind, staged, origin)
-            _files.write_json(staged / REPORT, parity.to_dict() | {"base_kl": base_kl})
+            parity = _prove(format, staged, origin, chosen, base_kl)
     return ExportResult(target, format, chosen, parity, base_kl)
 
 
@@ -206,11 +201,15 @@ def _write(
         kind.write(directory, staged, dtype, **tools)
 
 
-def _check_surfaces(kind: Format, directory: Path, origin: Origin) -> None:
+def _prove(format: str, directory: Path, origin: Origin, dtype: str, base_kl: dict[str, float]) -> Parity:
+    """Compare weights, logits and prompts of an artefact with those of training, and write down what was found."""
+    parity = check_artifact(format, directory, origin, dtype)
     tokenizer = origin.tokenizer()
-    for surface in kind.surfaces(directory):
+    for surface in FORMATS[format].surfaces(directory):
         if fault := compare_surface(surface, origin.prompter, tokenizer):
             raise ParityError(f"[template] the {surface.name} {fault}", code="template", tensor=None)
+    _files.write_json(directory / REPORT, parity.to_dict() | {"base_kl": base_kl})
+    return parity
 
 
 def stored_dtype(directory: Path) -> str:
