@@ -160,6 +160,8 @@ COMMANDS = {
         "write a fine-tuned model for another program",
         (
             "alpaca-lora export hf --adapter runs/alpaca-mini --output-dir exports/hf",
+            "alpaca-lora export gguf --adapter runs/alpaca-mini --output-dir exports/gguf --dtype q8_0",
+            "alpaca-lora export ollama --adapter runs/alpaca-mini --output-dir exports/ollama --dtype q8_0",
             "alpaca-lora export meta --adapter runs/alpaca-mini --output-dir exports/meta --dtype f16",
             "alpaca-lora export adapter --adapter old-lora --base-model huggyllama/llama-7b --template alpaca "
             "--output-dir exports/adapter",

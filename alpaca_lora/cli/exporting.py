@@ -66,11 +66,11 @@ class ExportOptions(_Common):
     """The flags of `export`."""
 
     format: Annotated[
-        tyro.conf.Positional[str], tyro.conf.arg(metavar="hf|adapter|gguf|ollama|meta|weight-diff|recover")
+        tyro.conf.Positional[str], tyro.conf.arg(metavar="hf|adapter|gguf|gguf-adapter|ollama|meta|weight-diff|recover")
     ]
-    """hf: a merged model for transformers and vLLM; adapter: for PEFT, old versions too; gguf: for llama.cpp; ollama:
-    gguf with a Modelfile; meta: consolidated.00.pth; weight-diff: the difference of two models, bit for bit; recover: a
-    model from its base and a difference."""
+    """hf: a merged model for transformers and vLLM; adapter: for PEFT, old versions too; gguf: for llama.cpp;
+    gguf-adapter: the adapter alone for llama.cpp; ollama: gguf with a Modelfile; meta: consolidated.00.pth;
+    weight-diff: the difference of two models, bit for bit; recover: a model from its base and a difference."""
 
     output_dir: Annotated[str | None, _text("DIR", "none")] = None
     """New or empty directory for the result."""
@@ -86,6 +86,9 @@ class ExportOptions(_Common):
 
     diff: Annotated[str | None, _text("DIR", "none")] = None
     """A difference that weight-diff wrote (recover)."""
+
+    llama_cpp: Annotated[str | None, _text("DIR", "LLAMA_CPP_DIR, then the PATH")] = None
+    """An installed llama.cpp, for models and number formats that gguf and ollama do not write themselves (q4_k_m …)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +123,14 @@ def run_export(options: ExportOptions) -> int:
         return 0
     paths = _given(options, "adapter", "output_dir")
     from alpaca_lora.exports import export
+    from alpaca_lora.exports.formats import FORMATS
 
-    return _finish(export(options.format, *paths, progress=_say, **options.keywords), options)
+    keywords = options.keywords | {"llama_cpp": options.llama_cpp, "progress": _say}
+    result = export(options.format, *paths, **keywords)
+    code = _finish(result, options)
+    if next_step := FORMATS[result.format].next_step:
+        print(next_step(result.directory))
+    return code
 
 
 def check_template(options: CheckTemplateOptions) -> int:

@@ -14,7 +14,9 @@ __all__ = ["Fault", "compare_tensors", "rounding"]
 _HALF_STEP = {"f32": 2.0**-23, "bf16": 2.0**-8, "f16": 2.0**-11}
 _SMALLEST = {"f32": 1e-7, "bf16": 1e-30, "f16": 2.0**-25}
 _OFF_SCALE = 0.02
-_Q8_BLOCK, _Q8_LEVELS, _Q8_STEPS = 32, 127, 0.6
+_BLOCK = 32
+_SHARES = {"q8_0": 0.6 / 127, "q6": 0.04, "q5": 0.08, "q4": 0.16}
+"""How far off a quantised value may be, as a share of the largest in its block."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,14 @@ def rounding(expected: torch.Tensor, dtype: str) -> torch.Tensor:
 
     Args:
         expected: float32 values.
-        dtype: f32, f16, bf16 or q8_0 (blocks of 32 values with a common scale).
+        dtype: a key of `parity.LIMITS`; from q8_0 on, blocks of 32 values have a common scale.
     """
-    if dtype != "q8_0":
+    if dtype not in _SHARES:
         return expected.abs() * (_HALF_STEP[dtype] * 1.01) + _SMALLEST[dtype]
-    if expected.ndim < 2 or expected.shape[-1] % _Q8_BLOCK:
+    if expected.ndim < 2 or expected.shape[-1] % _BLOCK:
         return rounding(expected, "f16")
-    blocks = expected.reshape(*expected.shape[:-1], -1, _Q8_BLOCK).abs()
-    step = blocks.amax(dim=-1, keepdim=True) / _Q8_LEVELS * _Q8_STEPS + _SMALLEST["f16"]
+    blocks = expected.reshape(*expected.shape[:-1], -1, _BLOCK).abs()
+    step = blocks.amax(dim=-1, keepdim=True) * _SHARES[dtype] + _SMALLEST["f16"]
     return step.expand_as(blocks).reshape(expected.shape)
 
 

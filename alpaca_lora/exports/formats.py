@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from alpaca_lora.exports import adapter, hf, meta
+from alpaca_lora.exports import adapter, gguf, gguf_adapter, gguf_reading, hf, llama_cpp, meta, ollama
 from alpaca_lora.exports.surfaces import Surface, hf_surfaces
 
 __all__ = ["FORMATS", "Format"]
@@ -32,8 +32,18 @@ class Format:
     surfaces: Callable[[Path], list[Surface]]
     """Lists the places of an artefact from which a program takes the prompt."""
 
-    write: Callable[[Path, Path, str], None] | None = None
-    """Fills an empty directory from a source in a number format; None where the merged directory is the artefact."""
+    write: Callable[..., None] | None = None
+    """Fills an empty directory: `write(source, directory, dtype)`; None where the merged directory is the artefact."""
+
+    by_llama_cpp: tuple[str, ...] = ()
+    """More number formats, for which `write` needs llama.cpp. It then takes as `llama_cpp` where that is, and as
+    `written` what to call with how many weights are written and how many there are."""
+
+    takes_base: bool = False
+    """Whether `write` also takes the base model's directory, as `base_dir`."""
+
+    next_step: Callable[[Path], str] | None = None
+    """Returns the command that brings an artefact to its program."""
 
     source: Literal["merged", "adapter"] = "merged"
     """What it is written from: a merged model as `hf` writes it, or an adapter directory."""
@@ -53,5 +63,31 @@ FORMATS: dict[str, Format] = {
     ),
     "meta": Format(
         dtypes=_SAFETENSORS, default=None, load=meta.load_meta, surfaces=meta.meta_surfaces, write=meta.write_meta
+    ),
+    "gguf": Format(
+        dtypes=tuple(gguf.FILE_TYPES),
+        by_llama_cpp=llama_cpp.QUANTISED,
+        default="f16",
+        load=gguf_reading.load_gguf,
+        surfaces=gguf_reading.gguf_surfaces,
+        write=gguf.write_gguf,
+    ),
+    "gguf-adapter": Format(
+        dtypes=("f32",),
+        default="f32",
+        load=gguf_adapter.load_gguf_adapter,
+        surfaces=lambda _: [],
+        write=gguf_adapter.write_gguf_adapter,
+        source="adapter",
+        takes_base=True,
+    ),
+    "ollama": Format(
+        dtypes=tuple(gguf.FILE_TYPES),
+        by_llama_cpp=llama_cpp.QUANTISED,
+        default="f16",
+        load=gguf_reading.load_gguf,
+        surfaces=ollama.ollama_surfaces,
+        write=ollama.write_ollama,
+        next_step=ollama.create_command,
     ),
 }

@@ -58,10 +58,12 @@ LIMITS: Mapping[str, Limits] = {
     "f16": Limits(logit_delta=0.5, mean_kl=1e-3, agreement=0.98),
     "bf16": Limits(logit_delta=4.0, mean_kl=2e-2, agreement=0.95),
     "q8_0": Limits(logit_delta=8.0, mean_kl=5e-2, agreement=0.93),
+    "q6": Limits(logit_delta=12.0, mean_kl=0.1, agreement=0.85),
+    "q5": Limits(logit_delta=16.0, mean_kl=0.3, agreement=0.7),
+    "q4": Limits(logit_delta=24.0, mean_kl=1.0, agreement=0.5),
 }
-"""Limits by the coarser of the artefact's number format and the one that was computed in."""
-
-_COARSENESS = ("f32", "f16", "bf16", "q8_0")
+"""Limits by the coarser of the artefact's number format and the one that was computed in, from fine to coarse; what
+llama.cpp has quantised counts by its bits."""
 
 _CHILD = """
 import sys
@@ -113,8 +115,8 @@ class Parity:
 
 
 def coarser(first: str, second: str) -> str:
-    """Return the coarser of two number formats; an unknown one counts as the coarsest that has limits."""
-    return max(first, second, key=lambda name: _COARSENESS.index(name) if name in _COARSENESS else len(_COARSENESS))
+    """Return the key in `LIMITS` of the coarser of two number formats."""
+    return max((name if name in LIMITS else name[:2] for name in (first, second)), key=list(LIMITS).index)
 
 
 def compare_logits(reference_NV: torch.Tensor, found_NV: torch.Tensor) -> dict[str, float]:

@@ -55,6 +55,7 @@ def export(
     base_model: str | Path | None = None,
     template: str | Path | Template | None = None,
     allow_incomplete: bool = False,
+    llama_cpp: str | Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ExportResult:
     """Write an adapter in the form that another program reads, and prove that it answers there as here.
@@ -69,6 +70,7 @@ def export(
         base_model: embedded name, directory or Hub id; None takes the one that the adapter was trained on.
         template: prompt template; None takes the one that the adapter was trained with.
         allow_incomplete: take the adapter of a run that has not finished.
+        llama_cpp: directory of an installed llama.cpp; None looks in LLAMA_CPP_DIR and on the PATH.
         progress: gets a sentence when a stage begins.
 
     Returns:
@@ -85,16 +87,12 @@ def export(
     target = check_output(output_dir)
     options = {"base_model": base_model, "template": template, "allow_incomplete": allow_incomplete}
     with open_origin(adapter_dir, near=target, **options) as origin:
-        base_kl: dict[str, float] = {}
-        if kind.source == "merged":
-            origin, base_kl = _choose_base(origin, base, progress)
+        origin, base_kl = _choose_base(origin, base, progress) if kind.source == "merged" else (origin, {})
         chosen = dtype or kind.default or stored_dtype(origin.base_dir)
         with _files.new_directory(target) as staged:
-            _write(kind, origin, staged, chosen, progress)
+            _write(kind, origin, staged, chosen, progress, llama_cpp)
             progress("comparing with the adapter on its base")
-            parity = check_artifact(format, staged, origin, chosen)
-            _check_surfaces(kind, staged, origin)
-            _files.write_json(staged / REPORT, parity.to_dict() | {"base_kl": base_kl})
+            parity = _prove(format, staged, origin, chosen, base_kl)
     return ExportResult(target, format, chosen, parity, base_kl)
 
 
@@ -176,28 +174,42 @@ def merged_directory(
         yield directory
 
 
-def _write(kind: Format, origin: Origin, staged: Path, dtype: str, progress: Callable[[str], None]) -> None:
-    if kind.source == "adapter" and kind.write:
-        kind.write(origin.adapter_dir, staged, dtype)
-        return
-    progress("merging")
-
-    def written(done: int, total: int) -> None:
+def _write(
+    kind: Format,
+    origin: Origin,
+    staged: Path,
+    dtype: str,
+    progress: Callable[[str], None],
+    llama_cpp: str | Path | None,
+) -> None:
+    def merged(done: int, total: int) -> None:
         progress(f"merged {done} of {total} weights")
 
-    if kind.write is None:
-        write_merged(origin, staged, dtype, written=written)
+    def written(done: int, total: int) -> None:
+        progress(f"wrote {done} of {total} weights")
+
+    if kind.source == "adapter" and kind.write:
+        kind.write(origin.adapter_dir, staged, dtype, **({"base_dir": origin.base_dir} if kind.takes_base else {}))
         return
-    with merged_directory(origin, dtype, near=staged, written=written) as merged:
+    progress("merging")
+    if kind.write is None:
+        write_merged(origin, staged, dtype, written=merged)
+        return
+    tools = {"llama_cpp": Path(llama_cpp) if llama_cpp else None, "written": written} if kind.by_llama_cpp else {}
+    with merged_directory(origin, dtype, near=staged, written=merged) as directory:
         progress("writing")
-        kind.write(merged, staged, dtype)
+        kind.write(directory, staged, dtype, **tools)
 
 
-def _check_surfaces(kind: Format, directory: Path, origin: Origin) -> None:
+def _prove(format: str, directory: Path, origin: Origin, dtype: str, base_kl: dict[str, float]) -> Parity:
+    """Compare weights, logits and prompts of an artefact with those of training, and write down what was found."""
+    parity = check_artifact(format, directory, origin, dtype)
     tokenizer = origin.tokenizer()
-    for surface in kind.surfaces(directory):
+    for surface in FORMATS[format].surfaces(directory):
         if fault := compare_surface(surface, origin.prompter, tokenizer):
             raise ParityError(f"[template] the {surface.name} {fault}", code="template", tensor=None)
+    _files.write_json(directory / REPORT, parity.to_dict() | {"base_kl": base_kl})
+    return parity
 
 
 def stored_dtype(directory: Path) -> str:
@@ -214,6 +226,7 @@ def _kind(format: str, dtype: str | None) -> Format:
     if format not in FORMATS:
         raise ConfigError(f"format must be one of {', '.join(map(repr, FORMATS))}, got {format!r}")
     kind = FORMATS[format]
-    if dtype is not None and dtype not in kind.dtypes:
-        raise ConfigError(f"dtype must be one of {', '.join(map(repr, kind.dtypes))} for {format}, got {dtype!r}")
+    known = (*kind.dtypes, *kind.by_llama_cpp)
+    if dtype is not None and dtype not in known:
+        raise ConfigError(f"dtype must be one of {', '.join(map(repr, known))} for {format}, got {dtype!r}")
     return kind
