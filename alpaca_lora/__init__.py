@@ -25,15 +25,18 @@ __all__ = [
     "__version__",
     "available_templates",
     "errors",
+    "export",
     "finetune",
     "load",
     "load_config",
     "load_records",
+    "merge_adapter",
     "save_records",
 ]
 
 if TYPE_CHECKING:
     from alpaca_lora.config import FinetuneConfig, KernelSettings, LoraSettings, QuantizationSettings, load_config
+    from alpaca_lora.exports import export, merge_adapter
     from alpaca_lora.serving import load
     from alpaca_lora.training import FinetuneResult, finetune
 else:
@@ -44,9 +47,11 @@ else:
         "KernelSettings": "alpaca_lora.config",
         "LoraSettings": "alpaca_lora.config",
         "QuantizationSettings": "alpaca_lora.config",
+        "export": "alpaca_lora.exports",
         "finetune": "alpaca_lora.training",
         "load": "alpaca_lora.serving",
         "load_config": "alpaca_lora.config",
+        "merge_adapter": "alpaca_lora.exports",
     }
 
     def __getattr__(name: str) -> object:

@@ -95,6 +95,14 @@ def new_directory(path: Path) -> Iterator[Path]:
     _sync_directory(path.parent)
 
 
+@contextlib.contextmanager
+def scratch_directory(parent: Path) -> Iterator[Path]:
+    """Lend an empty directory below `parent` for the time of a `with` block."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=parent) as name:
+        yield Path(name)
+
+
 def _swap(staged: Path, path: Path) -> None:
     """Put `staged` at `path`; what was there waits under a hidden name until the new one is in place."""
     retired = path.with_name(f"{_RETIRED_PREFIX}{path.name}")

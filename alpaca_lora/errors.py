@@ -18,6 +18,8 @@ Each one is also a builtin, so that code which knows nothing of this library can
     │  ├─ MissingKeysError                  modules of the adapter without their tensors
     │  ├─ WrongBaseError                    trained on another base model than this one
     │  └─ AdapterDriftError                 the saved adapter does not compute what the trained one did
+    ├─ ExportError (RuntimeError)           a model that a format cannot hold, or an artefact that cannot be used
+    │  └─ ParityError                       an artefact that does not compute what it was made from
     ├─ RunError (RuntimeError)              a run directory that is in use, foreign, or not resumable
     ├─ NonFiniteLossError (ArithmeticError) training produced NaN or infinity
     └─ MissingDependencyError (ImportError) an optional package is not installed
@@ -32,12 +34,14 @@ __all__ = [
     "ConfigError",
     "EmptyAdapterError",
     "EncodingError",
+    "ExportError",
     "MissingDependencyError",
     "MissingKeysError",
     "ModelError",
     "ModelNotFoundError",
     "NonFiniteAdapterError",
     "NonFiniteLossError",
+    "ParityError",
     "RecordError",
     "RunError",
     "TemplateError",
@@ -116,6 +120,23 @@ class WrongBaseError(AdapterError):
 
 class AdapterDriftError(AdapterError):
     """The adapter on disk does not compute what the trained one did."""
+
+
+class ExportError(AlpacaLoraError, RuntimeError):
+    """A format cannot hold this model, or an artefact cannot be used."""
+
+
+class ParityError(ExportError):
+    """An artefact does not compute what it was made from; a fault of the exporter, not of its input.
+
+    Attributes:
+        code: kind of fault, as `not-merged`; see `exports.diagnosis`.
+        tensor: the first tensor that differs, None where weights are not the cause.
+    """
+
+    def __init__(self, message: str, *, code: str = "", tensor: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.tensor = code, tensor
 
 
 class RunError(AlpacaLoraError, RuntimeError):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -135,6 +136,54 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(directory)
     fast.save_pretrained(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def train(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write an adapter with random updates and a true sidecar: `train(base_dir, rank=4, dora=True)`.
+
+    `spread` is the standard deviation of the updates.
+    """
+    import torch
+
+    from alpaca_lora.adapters import Sidecar, adapter_tensors, attach_adapter, probe_losses, save_adapter
+    from alpaca_lora.config import LoraSettings, QuantizationSettings
+    from alpaca_lora.models import fingerprint, load_base_model, load_tokenizer, stop_ids
+    from alpaca_lora.prompts import Prompter
+
+    def make(
+        base_dir: Path, *, quantization: str = "none", template: str = "alpaca", spread: float = 0.1, **settings: Any
+    ) -> Path:
+        tokenizer, prompter = load_tokenizer(base_dir), Prompter(template)
+        held = QuantizationSettings(method=quantization)
+        base = load_base_model(base_dir, precision="fp32", quantization=held, device="cpu")
+        before = probe_losses(base, tokenizer, prompter)
+        lora = LoraSettings(**{"rank": 4, "alpha": 8.0, "target_modules": "all-linear", **settings})
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            model = attach_adapter(base, lora, base_dir=str(base_dir))
+            initial = adapter_tensors(model) if lora.init == "pissa" else None
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad and "lora_" in name:
+                    parameter.data += spread * torch.randn_like(parameter)
+        sidecar = Sidecar(
+            base_model=str(base_dir),
+            base_fingerprint=fingerprint(base_dir),
+            template=prompter.template.to_dict(),
+            template_sha256=prompter.sha256,
+            data_sha256="0" * 64,
+            precision="fp32",
+            quantization=held.model_dump(),
+            max_length=128,
+            stop_ids=stop_ids(tokenizer, base),
+            base_losses=before,
+            losses=probe_losses(model, tokenizer, prompter),
+        )
+        directory = tmp_path_factory.mktemp("run") / "adapter"
+        save_adapter(model, tokenizer, directory, sidecar=sidecar, initial=initial)
+        return directory
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -45,10 +45,12 @@ def test_the_facade_exports_what_this_release_promises():
         "__version__",
         "available_templates",
         "errors",
+        "export",
         "finetune",
         "load",
         "load_config",
         "load_records",
+        "merge_adapter",
         "save_records",
     ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -53,7 +53,7 @@ def inspect_adapter(directory: Path, base_dir: Path) -> LoraConfig:
         AdapterError: files missing or damaged.
     """
     config = read_config(directory)
-    tensors = _read_tensors(directory / WEIGHTS)
+    tensors = read_tensors(directory)
     if not tensors:
         raise EmptyAdapterError(
             f"{str(directory / WEIGHTS)!r} holds no tensor, so the adapter does nothing: take it from an earlier "
@@ -64,7 +64,10 @@ def inspect_adapter(directory: Path, base_dir: Path) -> LoraConfig:
         raise NonFiniteAdapterError(
             f"{len(bad)} tensors hold NaN or infinity, first {bad[0]!r}: train again from before"
         )
-    _compare_keys(tensors, _expected_shapes(config, base_dir), base_dir)
+    expected = {
+        name: tensor.shape for name, tensor in get_peft_model_state_dict(build_skeleton(config, base_dir)).items()
+    }
+    _compare_keys(tensors, expected, base_dir)
     zero = [name for name, tensor in tensors.items() if ".lora_B." in name and not tensor.any()]
     if zero:
         raise UntrainedAdapterError(
@@ -125,7 +128,13 @@ def _config_faults(document: Any) -> list[str]:
     return faults
 
 
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(directory: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of an adapter directory as they are stored.
+
+    Raises:
+        AdapterError: the file is missing or damaged.
+    """
+    path = directory / WEIGHTS
     if not path.is_file():
         raise AdapterError(f"{str(path)!r} is missing: copy the whole adapter directory")
     if path.stat().st_size < 200 and path.read_bytes().startswith(b"version https://git-lfs"):
@@ -137,15 +146,19 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise AdapterError(f"{str(path)!r} is damaged or incomplete ({error}): copy it again") from error
 
 
-def _expected_shapes(config: LoraConfig, base_dir: Path) -> dict[str, torch.Size]:
+def build_skeleton(config: LoraConfig, base_dir: Path) -> PeftModel:
+    """Return base and adapter as a model whose tensors have shapes but no memory.
+
+    Raises:
+        UnknownKeysError: the adapter fits no module of the base.
+    """
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base_dir, local_files_only=True))
         try:
             with quiet_peft():
-                adapted = get_peft_model(model, config, low_cpu_mem_usage=True)
+                return get_peft_model(model, config, low_cpu_mem_usage=True)
         except ValueError as error:
             raise UnknownKeysError(f"the adapter fits no module of {str(base_dir)!r}: {error}") from error
-    return {name: tensor.shape for name, tensor in get_peft_model_state_dict(adapted).items()}
 
 
 def _compare_keys(tensors: dict[str, torch.Tensor], expected: dict[str, torch.Size], base_dir: Path) -> None:

@@ -8,9 +8,63 @@ from peft import PeftModel
 from alpaca_lora.adapters.attach import quiet_peft
 from alpaca_lora.adapters.inspection import inspect_adapter
 from alpaca_lora.adapters.saving import WEIGHTS
-from alpaca_lora.adapters.sidecar import read_sidecar
-from alpaca_lora.errors import AdapterError
+from alpaca_lora.adapters.sidecar import Sidecar, read_sidecar
+from alpaca_lora.errors import AdapterError, ConfigError, TemplateError
 from alpaca_lora.models import locate_base_model
+from alpaca_lora.prompts import Prompter, Template
+
+
+def find_adapter(path: Path) -> Path:
+    """Return the adapter directory at a path, which may be that of a run.
+
+    Raises:
+        AdapterError: there is none, or the run has not finished one yet.
+    """
+    candidates = (path, path / "adapter")
+    for directory in candidates:
+        if (directory / "adapter_config.json").is_file():
+            return directory
+    if (path / "run.json").is_file():
+        raise AdapterError(
+            f"the run in {str(path)!r} has no adapter yet: finish it with the command that started it, which goes on "
+            "from its newest checkpoint"
+        )
+    raise AdapterError(
+        f"no adapter at {str(path)!r}: give a directory with adapter_config.json, or a run directory with adapter/"
+    )
+
+
+def prompter_of(
+    directory: Path, sidecar: Sidecar | None, template: str | Path | Template | None, *, force: bool = False
+) -> Prompter:
+    """Return what renders the prompt of an adapter.
+
+    Args:
+        directory: adapter directory.
+        sidecar: its sidecar, None where there is none.
+        template: what the user named; None takes the template of the sidecar.
+        force: take `template` although the adapter was trained with another.
+
+    Raises:
+        ConfigError: there is neither sidecar nor template.
+        TemplateError: the template cannot be used, or is not the adapter's.
+    """
+    if template is None and sidecar is None:
+        raise ConfigError(
+            f"{str(directory)!r} was not made by alpaca-lora, so its prompt is not known: name the template that it "
+            "was trained with (alpaca is the usual one) and its base model"
+        )
+    if template is None and sidecar is not None:
+        return Prompter(sidecar.prompt_template())
+    prompter = Prompter(template or "alpaca")
+    if sidecar is not None and prompter.sha256 != sidecar.template_sha256 and not force:
+        raise TemplateError(
+            f"the adapter in {str(directory)!r} was trained with template {sidecar.template['name']!r} "
+            f"(sha256 {sidecar.template_sha256[:12]}), not {prompter.template.name!r} ({prompter.sha256[:12]}), and "
+            "answers worse when it is asked in other words: leave the template out, or force it "
+            "(force_template=True, --force-template)"
+        )
+    return prompter
 
 
 def locate_base_of(directory: Path, base_model: str | None) -> Path:

@@ -57,7 +57,7 @@ def save_adapter(
     config.target_modules = sorted(config.target_modules)
     prompter = Prompter(sidecar.prompt_template())
     saved = copy.deepcopy(tokenizer)
-    saved.chat_template = _chat_template(tokenizer, prompter)
+    saved.chat_template = trained_chat_template(tokenizer, prompter)
     with _files.new_directory(directory) as staged:
         save_file(tensors, staged / WEIGHTS, metadata={"format": "pt"})
         config.save_pretrained(str(staged))
@@ -65,7 +65,7 @@ def save_adapter(
         sidecar.write(staged)
 
 
-def _chat_template(tokenizer: PreTrainedTokenizerBase, prompter: Prompter) -> str | None:
+def trained_chat_template(tokenizer: PreTrainedTokenizerBase, prompter: Prompter) -> str | None:
     """Return the template for transformers' chat functions, or None where it would not give the trained ids.
 
     A tokenizer that treats the first word of a text apart sees another first word behind a written-out

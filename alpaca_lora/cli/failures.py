@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-from alpaca_lora.errors import AlpacaLoraError
+from alpaca_lora.errors import AlpacaLoraError, ParityError
 
 __all__ = ["explain"]
 
@@ -33,7 +33,7 @@ def explain(error: BaseException, command: str) -> int:
     if any(_is_out_of_memory(cause) for cause in _causes(error)):
         return _say(f"error: out of memory{_LESS_MEMORY if training else ''}{resume}", 4)
     if isinstance(error, AlpacaLoraError):
-        return _say(f"error: {error}", 2)
+        return _say(f"error: {error}", 1 if isinstance(error, ParityError) else 2)
     if isinstance(error, OSError) and error.filename is not None:
         return _say(f"error: {str(error.filename)!r}: {error.strerror}", 2)
     return _say(

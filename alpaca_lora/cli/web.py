@@ -66,11 +66,10 @@ def open_page(options: UiOptions) -> int:
 
 def _names(options: UiOptions, assistant: "Assistant") -> tuple[str, str]:
     """Return what stands above the page: the run's name, and what answers there."""
-    from alpaca_lora.adapters import read_sidecar
+    from alpaca_lora.adapters import find_adapter, read_sidecar
     from alpaca_lora.reporting.wording import public_name
-    from alpaca_lora.serving.loading import locate_adapter
 
-    directory = locate_adapter(options.adapter).resolve()
+    directory = find_adapter(Path(options.adapter).expanduser()).resolve()
     run = directory.parent if directory.name == "adapter" else directory
     sidecar = read_sidecar(directory)
     base = public_name(options.base_model or (sidecar.base_model if sidecar else "its base model"))

@@ -8,14 +8,21 @@ was not trained on answers worse, and nothing says so.
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from alpaca_lora.adapters import Sidecar, inspect_adapter, load_adapter, locate_base_of, read_sidecar
+from alpaca_lora.adapters import (
+    find_adapter,
+    inspect_adapter,
+    load_adapter,
+    locate_base_of,
+    prompter_of,
+    read_sidecar,
+)
 from alpaca_lora.config import QuantizationSettings
-from alpaca_lora.errors import AdapterError, ConfigError, TemplateError
+from alpaca_lora.errors import ConfigError
 from alpaca_lora.models import Precision, check_vocabulary, detect_hardware, load_base_model, load_tokenizer
-from alpaca_lora.prompts import Prompter, Template
+from alpaca_lora.prompts import Template
 from alpaca_lora.serving.assistant import Assistant
 
-__all__ = ["load", "locate_adapter"]
+__all__ = ["load"]
 
 Quantization = Literal["none", "nf4"]
 
@@ -51,9 +58,9 @@ def load(
         ModelError: the base model cannot be found or loaded.
     """
     _check_choices(precision=(precision, get_args(Precision)), quantization=(quantization, get_args(Quantization)))
-    directory = locate_adapter(adapter_dir)
+    directory = find_adapter(Path(adapter_dir).expanduser())
     sidecar = read_sidecar(directory)
-    prompter = _prompter_for(directory, sidecar, template, force=force_template)
+    prompter = prompter_of(directory, sidecar, template, force=force_template)
     base_dir = locate_base_of(directory, None if base_model is None else str(base_model))
     inspect_adapter(directory, base_dir)
     tokenizer = load_tokenizer(directory if (directory / "tokenizer_config.json").is_file() else base_dir)
@@ -78,47 +85,6 @@ def _check_choices(**choices: tuple[str | None, tuple[str, ...]]) -> None:
     ]
     if faults:
         raise ConfigError("\n".join(faults))
-
-
-def locate_adapter(path: str | Path) -> Path:
-    """Return the adapter directory at a path, which may be that of a run.
-
-    Raises:
-        AdapterError: there is none.
-    """
-    path = Path(path).expanduser()
-    for directory in (path, path / "adapter"):
-        if (directory / "adapter_config.json").is_file():
-            return directory
-    if (path / "run.json").is_file():
-        raise AdapterError(
-            f"the run in {str(path)!r} has no adapter yet: finish it with the command that started it, which goes on "
-            "from its newest checkpoint"
-        )
-    raise AdapterError(
-        f"no adapter at {str(path)!r}: give a directory with adapter_config.json, or a run directory with adapter/"
-    )
-
-
-def _prompter_for(
-    directory: Path, sidecar: Sidecar | None, template: str | Path | Template | None, *, force: bool
-) -> Prompter:
-    if template is None and sidecar is None:
-        raise ConfigError(
-            f"{str(directory)!r} was not made by alpaca-lora, so its prompt is not known: name the template that it "
-            "was trained with (alpaca is the usual one) and its base model"
-        )
-    if template is None and sidecar is not None:
-        return Prompter(sidecar.prompt_template())
-    prompter = Prompter(template or "alpaca")
-    if sidecar is not None and prompter.sha256 != sidecar.template_sha256 and not force:
-        raise TemplateError(
-            f"the adapter in {str(directory)!r} was trained with template {sidecar.template['name']!r} "
-            f"(sha256 {sidecar.template_sha256[:12]}), not {prompter.template.name!r} ({prompter.sha256[:12]}), and "
-            "answers worse when it is asked in other words: leave the template out, or force it "
-            "(force_template=True, --force-template)"
-        )
-    return prompter
 
 
 def _best_precision() -> Precision:

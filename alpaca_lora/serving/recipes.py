@@ -10,11 +10,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from alpaca_lora.adapters import Sidecar, read_sidecar
+from alpaca_lora.adapters import Sidecar, find_adapter, read_sidecar
 from alpaca_lora.errors import AdapterError
 from alpaca_lora.models import EMBEDDED, EMBEDDED_HUB_ID
 from alpaca_lora.prompts import Prompter
-from alpaca_lora.serving.loading import locate_adapter
 
 __all__ = ["PROGRAMS", "recipe"]
 
@@ -36,7 +35,7 @@ def recipe(adapter_dir: str | Path, program: str) -> str:
     Raises:
         AdapterError: there is no adapter, or it was not made by alpaca-lora, so its base and prompt are not known.
     """
-    directory = locate_adapter(adapter_dir)
+    directory = find_adapter(Path(adapter_dir).expanduser())
     sidecar = read_sidecar(directory)
     if sidecar is None:
         raise AdapterError(

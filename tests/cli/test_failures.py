@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from alpaca_lora.cli.failures import explain
-from alpaca_lora.errors import AlpacaLoraError, ConfigError, NonFiniteLossError, RunError
+from alpaca_lora.errors import AlpacaLoraError, ConfigError, NonFiniteLossError, ParityError, RunError
 
 
 class OutOfMemoryError(RuntimeError):
@@ -21,6 +21,7 @@ def raised_from(cause: BaseException) -> BaseException:
     [
         (ConfigError("config.epochs must be a number"), 2, "error: config.epochs must be a number"),
         (NonFiniteLossError("the loss is nan"), 2, "error: the loss is nan"),
+        (ParityError("[not-merged] it differs", code="not-merged"), 1, "error: [not-merged] it differs"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "error: '/x': Permission denied"),
         (OSError(errno.ENOSPC, "No space left on device"), 4, "error: the disk is full: make room and try again"),
         (

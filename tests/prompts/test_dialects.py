@@ -1,6 +1,5 @@
 """The same prompt in Jinja and in Go's text/template: byte for byte, and id for id."""
 
-import json
 import re
 
 import pytest
@@ -9,7 +8,9 @@ from hypothesis import strategies as st
 from jinja2.exceptions import TemplateError as JinjaError
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from alpaca_lora.errors import TemplateError
 from alpaca_lora.prompts import Prompter, Template
+from alpaca_lora.prompts.dialects import render_ollama
 from alpaca_lora.records import Record
 
 BOS, EOS = "<s>", "</s>"
@@ -35,28 +36,6 @@ def user(record: Record) -> dict[str, str]:
 
 def assistant(record: Record) -> dict[str, str]:
     return {"role": "assistant", "content": record.output}
-
-
-ACTION = re.compile(r'\{\{ (?:if \.(?P<test>\w+)|(?P<end>end)|\.(?P<field>\w+)|(?P<text>"(?:[^"\\]|\\.)*")) \}\}')
-
-
-def go(template: str, **fields: str) -> str:
-    """Render the part of Go's text/template that is used, and fail on any other action."""
-    output, position, shown = [], 0, True
-    while (start := template.find("{{", position)) >= 0:
-        action = ACTION.match(template, start)
-        assert action, f"no action of the subset at {template[start : start + 20]!r}"
-        written = [template[position:start]]
-        if action["field"]:
-            written.append(fields.get(action["field"], ""))
-        elif action["text"]:
-            written.append(json.loads(action["text"]))
-        if shown:
-            output += written
-        if action["test"] or action["end"]:
-            shown = bool(action["end"] or fields.get(action["test"]))
-        position = action.end()
-    return "".join(output) + template[position:]
 
 
 def test_there_are_enough_probes(probe_records):
@@ -114,9 +93,8 @@ def test_jinja_refuses_messages_that_have_no_place(prompter, messages, message):
     assert str(caught.value) == message
 
 
-LITERALS = st.one_of(
-    st.text(), st.lists(st.sampled_from(["{{", "}}", "{%", "-", '"', "'", "\\", "\r\n", "\n"])).map("".join)
-)
+AWKWARD = ["{", "{{", "}}", "{%", "-", '"', '"""', "'", "\\", "\r\n", "\n", "\x7f", "\u00a0", "\u200d", "\U0001f600"]
+LITERALS = st.one_of(st.text(), st.lists(st.sampled_from(AWKWARD)).map("".join))
 
 
 def template_of(before: str, after: str) -> Template:
@@ -135,8 +113,10 @@ def test_jinja_renders_any_literal_text_of_a_template(before, after):
 @given(LITERALS, LITERALS)
 def test_go_renders_any_literal_text_of_a_template(before, after):
     prompter, record = Prompter(template_of(before, after)), Record("{{ x }}\n")
-    assert go(prompter.ollama_template(), Prompt=record.instruction) == prompter.prompt(record)
-    assert '"""' not in prompter.ollama_template()
+    template = prompter.ollama_template()
+    assert render_ollama(template, Prompt=record.instruction) == prompter.prompt(record)
+    assert '"""' not in template
+    assert all(char.isprintable() or char in "\t\n" for char in template)
 
 
 def encode(tokenizer, prompter: Prompter, record: Record) -> tuple[list[int], list[int]]:
@@ -179,23 +159,23 @@ def test_token_ids_are_equal_with_the_tokenizer_of_the_embedded_model(smollm2_to
 
 
 def test_the_go_renderer_reads_braces_as_go_does():
-    assert go('{{ if .System }}{{ .System }}!{{ end }}a}}{{ "{{" }}{{ .Prompt }}}', Prompt="p") == "a}}{{p}"
-    assert go("{{ if .System }}{{ .System }}!{{ end }}{{ .Prompt }}", System="s", Prompt="p") == "s!p"
-    with pytest.raises(AssertionError):
-        go("{{{ .Prompt }}")
+    assert render_ollama('{{ if .System }}{{ .System }}!{{ end }}a}}{{ "{{" }}{{ .Prompt }}}', Prompt="p") == "a}}{{p}"
+    assert render_ollama("{{ if .System }}{{ .System }}!{{ end }}{{ .Prompt }}", System="s", Prompt="p") == "s!p"
+    with pytest.raises(TemplateError, match="is no action"):
+        render_ollama("{{{ .Prompt }}")
 
 
 def test_ollama_renders_the_prompt_without_an_input(prompter, probe_records):
     template = prompter.ollama_template()
     for record in (*probe_records, CONTROL_TEXT):
         prompt = prompter.generate_prompt(record.instruction)
-        assert go(template, Prompt=record.instruction) == prompt
-        assert go(template, System="Be kind.", Prompt=record.instruction) == "Be kind.\n\n" + prompt
+        assert render_ollama(template, Prompt=record.instruction) == prompt
+        assert render_ollama(template, System="Be kind.", Prompt=record.instruction) == "Be kind.\n\n" + prompt
 
 
 def test_ollama_closes_an_earlier_turn_with_the_end_of_text(prompter):
     template = prompter.ollama_template(eos_token=EOS)
-    assert go(template, Prompt="a", Response="b") == prompter.generate_prompt("a") + "b" + EOS
+    assert render_ollama(template, Prompt="a", Response="b") == prompter.generate_prompt("a") + "b" + EOS
     assert template.endswith("{{ .Response }}</s>")
 
 

@@ -1,0 +1,94 @@
+"""An adapter for other programs: a PEFT directory that older versions of PEFT read too.
+
+PEFT writes every field that its own version knows, and an older one refuses a field that it does not know. So only
+those are kept that were there from the start, and of the later ones those that say something.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from alpaca_lora import _files
+from alpaca_lora.adapters import load_adapter
+from alpaca_lora.adapters.inspection import read_config
+from alpaca_lora.adapters.saving import CONFIG, WEIGHTS
+from alpaca_lora.adapters.sidecar import FILE_NAME, read_sidecar
+from alpaca_lora.exports.surfaces import Surface, chat_surface
+from alpaca_lora.exports.weights import DTYPES, cast
+from alpaca_lora.models import encode_prompt, load_base_model, load_tokenizer
+from alpaca_lora.models.loading import DTYPES as PRECISIONS
+from alpaca_lora.prompts import Prompter
+
+__all__ = ["adapter_surfaces", "load_exported_adapter", "write_adapter"]
+
+_FIRST = (
+    "base_model_name_or_path",
+    "bias",
+    "fan_in_fan_out",
+    "inference_mode",
+    "init_lora_weights",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_alpha",
+    "lora_dropout",
+    "modules_to_save",
+    "peft_type",
+    "r",
+    "revision",
+    "target_modules",
+    "task_type",
+)
+"""The fields of a LoRA configuration in PEFT 0.4, the first that reads safetensors."""
+
+_LATER = ("alpha_pattern", "lora_bias", "rank_pattern", "use_dora", "use_rslora")
+
+
+def write_adapter(source: Path, directory: Path, dtype: str) -> None:
+    """Write an adapter directory with a configuration that says no more than it must.
+
+    Args:
+        source: an adapter directory.
+        directory: an empty directory.
+        dtype: number format of the matrices.
+
+    Raises:
+        AdapterError: `adapter_config.json` is damaged.
+    """
+    read_config(source)
+    document = json.loads((source / CONFIG).read_text(encoding="utf-8"))
+    kept = {key: document[key] for key in _FIRST if key in document} | {
+        key: document[key] for key in _LATER if document.get(key)
+    }
+    if isinstance(alpha := kept.get("lora_alpha"), float) and alpha.is_integer():
+        kept["lora_alpha"] = int(alpha)
+    for item in source.iterdir():
+        if item.is_file() and item.name not in (CONFIG, WEIGHTS):
+            shutil.copyfile(item, directory / item.name)
+    _files.write_json(directory / CONFIG, kept | {"inference_mode": True})
+    tensors = {name: cast(name, tensor, DTYPES[dtype]) for name, tensor in load_file(source / WEIGHTS).items()}
+    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+
+
+def load_exported_adapter(directory: Path, dtype: torch.dtype, base_dir: Path) -> Any:
+    """Open an adapter on its base, merged by PEFT."""
+    precision: Any = next(name for name, value in PRECISIONS.items() if value == dtype)
+    model: Any = load_adapter(load_base_model(base_dir, precision=precision, device="cpu"), directory, base_dir)
+    return model.merge_and_unload()
+
+
+def adapter_surfaces(directory: Path) -> list[Surface]:
+    """Return what an adapter directory offers: the template of its sidecar, and its tokenizer's chat template."""
+    tokenizer, sidecar = load_tokenizer(directory), read_sidecar(directory)
+    chat = chat_surface("tokenizer's chat template", tokenizer)
+    if sidecar is None:
+        return chat
+    prompter = Prompter(sidecar.prompt_template())
+
+    def ids(record: Any) -> list[int]:
+        return encode_prompt(tokenizer, prompter.prompt(record))
+
+    return [Surface(FILE_NAME, sidecar.template_sha256, ids), *chat]

@@ -1,0 +1,170 @@
+"""Where an export comes from: the adapter, its base, its prompt, all checked before anything is computed."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+from transformers import PreTrainedTokenizerBase
+
+from alpaca_lora import _files
+from alpaca_lora._runs import COMPLETE, CONTRACT
+from alpaca_lora.adapters import Sidecar, Updates, find_adapter, locate_base_of, prompter_of, read_sidecar
+from alpaca_lora.adapters.saving import WEIGHTS
+from alpaca_lora.config import QuantizationSettings
+from alpaca_lora.errors import AdapterError, ConfigError, ModelError
+from alpaca_lora.exports.contract import Contract, find_contract
+from alpaca_lora.models import Precision, fingerprint, load_tokenizer, stop_ids
+from alpaca_lora.prompts import Prompter, Template
+
+__all__ = ["Into", "Origin", "resolve"]
+
+Into = Literal["original", "dequantized"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An adapter with everything that it belongs to."""
+
+    adapter_dir: Path
+    """Directory of the adapter."""
+
+    base_dir: Path
+    """Directory of the base model."""
+
+    base_model: str
+    """Name of the base model, as the user or the sidecar gives it."""
+
+    sidecar: Sidecar | None
+    """The adapter's sidecar; None for an adapter of another tool."""
+
+    prompter: Prompter
+    """Renders the prompt that the adapter was trained on."""
+
+    into: Into = "original"
+    """Whether the base counts as it is, or as it looks after NF4."""
+
+    @cached_property
+    def updates(self) -> Updates:
+        """Return what the adapter makes of the base's weights."""
+        return Updates(self.adapter_dir, self.base_dir)
+
+    @property
+    def quantization(self) -> QuantizationSettings:
+        """Return how the base was held while the adapter was trained."""
+        return QuantizationSettings(**self.sidecar.quantization) if self.sidecar else QuantizationSettings()
+
+    @property
+    def precision(self) -> Precision:
+        """Return the number format of the base while the adapter was trained."""
+        return cast("Precision", self.sidecar.precision) if self.sidecar else "bf16"
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Load the tokenizer that the adapter was trained with."""
+        own = (self.adapter_dir / "tokenizer_config.json").is_file()
+        return load_tokenizer(self.adapter_dir if own else self.base_dir)
+
+    def contract(self) -> Contract:
+        """Return what a model merged from this has to know."""
+        return Contract(
+            template=self.prompter.template.to_dict(),
+            template_sha256=self.prompter.sha256,
+            base_model=self.base_model,
+            base_fingerprint=fingerprint(self.base_dir),
+            adapter_sha256=_files.sha256_of(self.adapter_dir / WEIGHTS),
+            merged_into=self.into,
+            stop_ids=self.sidecar.stop_ids if self.sidecar else stop_ids(self.tokenizer()),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what another process needs to make the same origin, ready for JSON."""
+        return {
+            "adapter_dir": str(self.adapter_dir),
+            "base_dir": str(self.base_dir),
+            "base_model": self.base_model,
+            "template": self.prompter.template.to_dict(),
+            "into": self.into,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Return what `to_json` was made from."""
+        directory, template = Path(document["adapter_dir"]), document["template"]
+        return cls(
+            directory,
+            Path(document["base_dir"]),
+            document["base_model"],
+            read_sidecar(directory),
+            Prompter(Template.from_dict(template, template["name"])),
+            document["into"],
+        )
+
+    def held(self, into: Into) -> "Origin":
+        """Return the same adapter for another form of the base."""
+        return dataclasses.replace(self, into=into)
+
+
+def resolve(
+    adapter_dir: str | Path,
+    *,
+    base_model: str | Path | None = None,
+    template: str | Path | Template | None = None,
+    allow_incomplete: bool = False,
+) -> Origin:
+    """Find an adapter's base and prompt, and refuse what must not leave the house.
+
+    Args:
+        adapter_dir: an adapter directory, or a run directory with one.
+        base_model: name of the base; None takes that of the sidecar.
+        template: prompt template; None takes that of the sidecar.
+        allow_incomplete: take the adapter of a run that has not finished.
+
+    Raises:
+        AdapterError: there is no adapter, its run is not complete, or it has been merged into this base already.
+        ModelError: the base cannot be used or is quantised itself.
+        ConfigError: an adapter of another tool needs base and template by name.
+    """
+    directory = find_adapter(Path(adapter_dir).expanduser())
+    run = directory.resolve().parent
+    if (run / CONTRACT).is_file() and not (run / COMPLETE).is_file() and not allow_incomplete:
+        raise AdapterError(
+            f"the run in {str(run)!r} is not complete, so its adapter is not the final one: finish it with the command "
+            "that started it, or allow an incomplete one (allow_incomplete=True, --allow-incomplete)"
+        )
+    sidecar = read_sidecar(directory)
+    prompter = prompter_of(directory, sidecar, template)
+    base_dir = locate_base_of(directory, None if base_model is None else str(base_model))
+    _refuse_base(base_dir, directory)
+    named = str(base_model) if base_model is not None else sidecar.base_model if sidecar else ""
+    return Origin(directory, base_dir, named, sidecar, prompter)
+
+
+def check_output(output_dir: str | Path, source: Path | None = None) -> Path:
+    """Return the output directory, which must be new or empty.
+
+    Raises:
+        ConfigError: it holds something, or is a file.
+    """
+    path = Path(output_dir).expanduser()
+    if path.is_file() or (path.is_dir() and any(path.iterdir())) or (source and path.resolve() == source.resolve()):
+        raise ConfigError(f"output_dir {str(output_dir)!r} is not empty: give a new directory, as 'exports/my-model'")
+    return path
+
+
+def _refuse_base(base_dir: Path, adapter_dir: Path) -> None:
+    document = json.loads((base_dir / "config.json").read_text(encoding="utf-8"))
+    if document.get("quantization_config"):
+        method = document["quantization_config"].get("quant_method", "unknown")
+        raise ModelError(
+            f"{str(base_dir)!r} is quantised itself ({method}), and merging would round the adapter away: name the "
+            "16-bit model that it was made from"
+        )
+    merged = find_contract(base_dir)
+    if merged and merged.adapter_sha256 == _files.sha256_of(adapter_dir / WEIGHTS):
+        raise AdapterError(
+            f"{str(base_dir)!r} has this adapter in it already: a second merge would add it twice. Name the base that "
+            f"it was trained on, {merged.base_model!r}"
+        )

@@ -1,0 +1,81 @@
+import json
+import shutil
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from alpaca_lora.exports.adapter import adapter_surfaces, load_exported_adapter, write_adapter
+from alpaca_lora.exports.surfaces import compare_surface
+from alpaca_lora.models import load_tokenizer
+from alpaca_lora.prompts import Prompter
+
+PEFT_0_4 = {  # the fields of LoraConfig and its parents in PEFT 0.4.0, which refuses any other
+    *("peft_type", "auto_mapping", "base_model_name_or_path", "revision", "task_type", "inference_mode", "r"),
+    *("target_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out", "bias", "modules_to_save"),
+    *("init_lora_weights", "layers_to_transform", "layers_pattern"),
+}
+
+
+@pytest.fixture
+def exported(adapter, tmp_path):
+    """The adapter as `export adapter` writes it."""
+    target = tmp_path / "exported"
+    target.mkdir()
+    write_adapter(adapter, target, "f32")
+    return target
+
+
+def test_an_old_version_of_peft_knows_every_field(adapter, exported):
+    before = json.loads((adapter / "adapter_config.json").read_text())
+    after = json.loads((exported / "adapter_config.json").read_text())
+    assert before.keys() - PEFT_0_4
+    assert after.keys() <= PEFT_0_4
+    assert {key: after[key] for key in ("r", "lora_alpha", "peft_type")} == {
+        "r": 4,
+        "lora_alpha": 8,
+        "peft_type": "LORA",
+    }
+    assert isinstance(after["lora_alpha"], int)
+
+
+def test_a_later_field_stays_where_it_says_something(base, train, tmp_path):
+    write_adapter(train(base, dora=True, rslora=True), tmp_path, "f32")
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config.keys() - PEFT_0_4 == {"use_dora", "use_rslora"}
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # of PEFT itself
+def test_peft_alone_answers_as_before(adapter, exported, base):
+    ids = torch.tensor([[5, 17, 200, 33, 81]])
+    with torch.no_grad():
+        first, second = (
+            PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), directory)(ids).logits
+            for directory in (adapter, exported)
+        )
+        merged = load_exported_adapter(exported, torch.float32, base)(ids).logits
+    assert torch.equal(first, second)
+    assert (merged - first).abs().max() < 1e-5
+
+
+def test_matrices_in_16_bits_are_widened_without_a_change(adapter, exported, tmp_path):
+    from safetensors.torch import save_file
+
+    half = shutil.copytree(adapter, tmp_path / "half")
+    tensors = {name: tensor.half() for name, tensor in load_file(adapter / "adapter_model.safetensors").items()}
+    save_file(tensors, half / "adapter_model.safetensors")
+    target = tmp_path / "wide"
+    target.mkdir()
+    write_adapter(half, target, "f32")
+    wide = load_file(target / "adapter_model.safetensors")
+    assert all(torch.equal(wide[name], tensor.float()) for name, tensor in tensors.items())
+
+
+def test_both_places_of_the_prompt_give_the_ids_of_training(exported):
+    found = adapter_surfaces(exported)
+    assert [surface.name for surface in found] == ["alpaca_lora.json", "tokenizer's chat template"]
+    assert [compare_surface(surface, Prompter(), load_tokenizer(exported)) for surface in found] == [None, None]
+    (exported / "alpaca_lora.json").unlink()
+    assert [surface.name for surface in adapter_surfaces(exported)] == ["tokenizer's chat template"]
