@@ -67,7 +67,7 @@ class ExportOptions(_Common):
 
     format: Annotated[
         tyro.conf.Positional[str], tyro.conf.arg(metavar="hf|adapter|gguf|gguf-adapter|ollama|meta|weight-diff|recover")
-    ]
+    ] = "hf"
     """hf: a merged model for transformers and vLLM; adapter: for PEFT, old versions too; gguf: for llama.cpp;
     gguf-adapter: the adapter alone for llama.cpp; ollama: gguf with a Modelfile; meta: consolidated.00.pth;
     weight-diff: the difference of two models, bit for bit; recover: a model from its base and a difference."""

@@ -146,9 +146,8 @@ def check_artifact(format_name: str, directory: Path, origin: Origin, dtype: str
         What was measured.
 
     Raises:
-        ParityError: a weight or the logits differ by more than the number format explains. It carries the fault's code
-            and the name of the first tensor that differs.
-        ExportError: the artefact cannot be opened.
+        ParityError: the artefact does not open, or differs by more than the number format explains; see `judge`.
+        ExportError: the adapter on its base cannot be computed.
     """
     with tempfile.TemporaryDirectory(prefix="alpaca-lora-parity-") as scratch:
         computed_in = _affordable(origin.base_dir)
@@ -212,7 +211,7 @@ def judge(parity: Parity, faults: Sequence[Fault]) -> None:
     """Refuse an artefact whose weights or logits differ by more than its number format explains.
 
     Raises:
-        ParityError: it does, with the code and the name of the first tensor that differs.
+        ParityError: it does; the error has the kind of fault and the first tensor that differs.
     """
     what = f"the {parity.format} artefact is not what the adapter on its base computes"
     figures = (

@@ -9,7 +9,7 @@ have, or has in another shape (added tokens), is stored as it is.
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +105,9 @@ def recover_weights(
         ExportError: the base is another one, or the difference was damaged; the message names the first tensor.
     """
     diff_path, target = Path(diff_dir).expanduser(), check_output(output_dir)
-    manifest = _read_manifest(diff_path)
     diff, raw = WeightFiles(diff_path), WeightFiles(Path(raw_dir).expanduser())
+    manifest = _read_manifest(diff_path, diff)
     entries: dict[str, dict[str, str]] = manifest["tensors"]
-    if entries.keys() != diff.shapes.keys():
-        name = min(entries.keys() ^ diff.shapes.keys())
-        raise ExportError(
-            f"{str(diff_path)!r} is not complete, {name!r} is in its weights or its manifest only: copy it again"
-        )
     shapes = {
         name: torch.empty_like(shape, dtype=_dtype(entries[name]["dtype"], name)) for name, shape in diff.shapes.items()
     }
@@ -134,15 +129,11 @@ def recover_weights(
 
     with _files.new_directory(target) as staged:
         write_shards(staged, shapes, tensor_of, written=progress, shard_bytes=_SHARD_BYTES)
-        for name, digest in manifest["files"].items():
-            path = diff_path / Path(name).name
-            if not path.is_file() or _files.sha256_of(path) != digest:
-                raise ExportError(f"{str(path)!r} is missing or was damaged: copy the difference again")
-            shutil.copyfile(path, staged / path.name)
+        _copy_verified(manifest["files"], diff_path, staged)
     return target
 
 
-def _read_manifest(directory: Path) -> dict[str, Any]:
+def _read_manifest(directory: Path, diff: WeightFiles) -> dict[str, Any]:
     path = directory / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -153,6 +144,11 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
         raise ExportError(
             f"{str(path)!r} cannot be read ({error}): give a directory made by export weight-diff"
         ) from error
+    if manifest["tensors"].keys() != diff.shapes.keys():
+        name = min(manifest["tensors"].keys() ^ diff.shapes.keys())
+        raise ExportError(
+            f"{str(directory)!r} is not complete, {name!r} is in its weights or its manifest only: copy it again"
+        )
     return manifest
 
 
@@ -164,6 +160,14 @@ def _copy_small_files(source: Path, target: Path) -> dict[str, str]:
             shutil.copyfile(path, target / path.name)
             digests[path.name] = _files.sha256_of(target / path.name)
     return digests
+
+
+def _copy_verified(digests: Mapping[str, str], source: Path, target: Path) -> None:
+    for name, digest in digests.items():
+        path = source / Path(name).name
+        if not path.is_file() or _files.sha256_of(path) != digest:
+            raise ExportError(f"{str(path)!r} is missing or was damaged: copy the difference again")
+        shutil.copyfile(path, target / path.name)
 
 
 def _xor(tensor: torch.Tensor, base: torch.Tensor, kind: torch.dtype) -> torch.Tensor:

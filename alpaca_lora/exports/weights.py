@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from alpaca_lora import _files
 from alpaca_lora.errors import ModelError
+from alpaca_lora.kernels.allocator import keep_freed_memory
 
 __all__ = ["DTYPES", "SHARD_BYTES", "WeightFiles", "cast", "write_shards"]
 
@@ -110,6 +111,7 @@ def write_shards(
         shard_bytes: where a new file begins.
         written: called after each file with how many tensors are written and how many there are.
     """
+    keep_freed_memory(False)  # or glibc holds on to a second shard
     pattern = f"{stem}{{suffix}}.safetensors"
     split = split_torch_state_dict_into_shards(dict(shapes), filename_pattern=pattern, max_shard_size=shard_bytes)
     done = 0

@@ -31,7 +31,13 @@ class FakeHub(BaseHTTPRequestHandler):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     type(self).files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            self.answer({"success": True, "commitUrl": "http://hub/me/model/commit/1", "commitOid": "1"})
+            self.answer(
+                {
+                    "success": True,
+                    "commitUrl": f"http://{self.headers['Host']}/me/model/commit/{'1' * 40}",
+                    "commitOid": "1" * 40,
+                }
+            )
 
     def answer(self, document):
         self.send_response(self.status or 200)
@@ -86,7 +92,7 @@ def push_in_new_process(run_python, tmp_path, monkeypatch):
 
 def test_what_is_pushed_arrives(hub, push_in_new_process):
     fake, address = hub
-    assert push_in_new_process(address) == "http://hub/me/model/commit/1\n"
+    assert push_in_new_process(address) == f"{address}/me/model/commit/{'1' * 40}\n"
     assert fake.files == {"config.json": '{"é": 1}'.encode()}
     assert fake.authorizations == {"Bearer hf_secret"}
 

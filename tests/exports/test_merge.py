@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -95,3 +96,32 @@ def test_a_full_disk_is_noticed_before_anything_is_written(adapter, tmp_path, mo
     with pytest.raises(OSError, match="No space left"):
         write_merged(resolve(adapter), tmp_path, None)
     assert list(tmp_path.iterdir()) == []
+
+
+PEAK = """
+import re, sys
+from pathlib import Path
+from alpaca_lora.exports.hf import write_merged
+from alpaca_lora.exports.origin import resolve
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+origin = resolve(sys.argv[1])
+origin.updates
+before = peak()
+write_merged(origin, Path(sys.argv[2]), None, shard_bytes=int(sys.argv[3]))
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak of memory there")
+def test_no_more_than_two_shards_are_ever_held(make_base, train, run_python, tmp_path):
+    shape = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 12}
+    adapter_dir = train(make_base(dtype="bfloat16", **shape))
+    shard = 100_000_000
+    done = run_python("-c", PEAK, adapter_dir, tmp_path, shard)
+    assert done.returncode == 0, done.stderr
+    whole = sum(path.stat().st_size for path in tmp_path.glob("*.safetensors"))
+    assert int(done.stdout) < 2 * shard + 4 * 1024 * 4096 * 4 < whole
