@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, processors
+from transformers import PreTrainedTokenizerFast
 
 from alpaca_lora.exports.gguf_reading import gguf_surfaces
 from alpaca_lora.exports.hf import write_merged
@@ -69,3 +71,24 @@ def test_a_changed_byte_of_the_modelfile_is_found(exported, old, new, fault):
 )
 def test_the_command_has_a_name_that_ollama_allows(directory, command):
     assert create_command(Path(directory)).replace("'/日本/Modelfile'", "/日本/Modelfile") == command
+
+
+@pytest.mark.parametrize(("flag", "fault"), [(True, None), (False, "puts no beginning-of-text token")])
+def test_a_beginning_of_text_that_the_file_forgets_is_found(make_base, train, tmp_path, monkeypatch, flag, fault):
+    base_dir = make_base()
+    fast = Tokenizer.from_file(str(base_dir / "tokenizer.json"))
+    fast.post_processor = processors.TemplateProcessing(single="<|pad|> $A", special_tokens=[("<|pad|>", 1)])
+    special = {"bos_token": "<|pad|>", "eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}
+    PreTrainedTokenizerFast(tokenizer_object=fast, **special).save_pretrained(base_dir)
+    origin = resolve(train(base_dir))
+    for name in ("merged", "out"):
+        (tmp_path / name).mkdir()
+    write_merged(origin, tmp_path / "merged", "f32")
+    if not flag:
+        monkeypatch.setattr("alpaca_lora.exports.gguf_vocabulary.prefix_ids", lambda _: [])
+    write_ollama(tmp_path / "merged", tmp_path / "out", "f16")
+    surfaces = {surface.name: surface for surface in ollama_surfaces(tmp_path / "out")}
+    for name in ("Modelfile TEMPLATE", "GGUF metadata"):
+        found = compare_surface(surfaces[name], origin.prompter, origin.tokenizer())
+        assert found is None if fault is None else fault in str(found)
+    assert compare_surface(surfaces["GGUF chat template"], origin.prompter, origin.tokenizer()) is None
