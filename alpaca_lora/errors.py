@@ -18,6 +18,8 @@ Each one is also a builtin, so that code which knows nothing of this library can
     │  ├─ MissingKeysError                  modules of the adapter without their tensors
     │  ├─ WrongBaseError                    trained on another base model than this one
     │  └─ AdapterDriftError                 the saved adapter does not compute what the trained one did
+    ├─ TeacherError (RuntimeError)          a teacher that cannot be asked
+    │  └─ TeacherRefusedError               it refused for good: a wrong key, an unknown model, a redirect
     ├─ RunError (RuntimeError)              a run directory that is in use, foreign, or not resumable
     ├─ NonFiniteLossError (ArithmeticError) training produced NaN or infinity
     └─ MissingDependencyError (ImportError) an optional package is not installed
@@ -40,6 +42,8 @@ __all__ = [
     "NonFiniteLossError",
     "RecordError",
     "RunError",
+    "TeacherError",
+    "TeacherRefusedError",
     "TemplateError",
     "UnknownKeysError",
     "UnknownTemplateError",
@@ -116,6 +120,14 @@ class WrongBaseError(AdapterError):
 
 class AdapterDriftError(AdapterError):
     """The adapter on disk does not compute what the trained one did."""
+
+
+class TeacherError(AlpacaLoraError, RuntimeError):
+    """A teacher model cannot be asked."""
+
+
+class TeacherRefusedError(TeacherError):
+    """A teacher refused in a way that asking again cannot change: a wrong key, an unknown model, a redirect."""
 
 
 class RunError(AlpacaLoraError, RuntimeError):
