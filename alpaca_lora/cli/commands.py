@@ -78,6 +78,17 @@ def inspect(arguments: list[str]) -> int:
     return 0
 
 
+def generate(arguments: list[str]) -> int:
+    """Let a teacher model write instruction records, within a budget that holds under retries, timeouts and kills.
+
+    Every answer is in a journal before it is used: the same command goes on where a run ended, and pays for no answer
+    twice. The exit code is 0 when all rows are there and 3 when a budget, or anything else that may pass, ended it.
+    """
+    from alpaca_lora.cli.generating import GenerateOptions, generate_records
+
+    return generate_records(_parse(generate, arguments, GenerateOptions))
+
+
 def doctor(arguments: list[str]) -> int:
     """Check this machine: packages, device, number formats, 4-bit training, the embedded model, disk and Hub.
 
@@ -110,6 +121,18 @@ COMMANDS = {
             'alpaca-lora chat --adapter runs/alpaca-mini --prompt "Name three primary colours."',
             'alpaca-lora chat --adapter runs/alpaca-mini --prompt "Translate into French." --input "Good morning." '
             "--temperature 0.7 --seed 1",
+        ),
+    ),
+    "generate": Command(
+        generate,
+        "let a teacher model write instruction records, within a budget",
+        (
+            "alpaca-lora generate --teacher local --num 20 --output-dir runs/gen",
+            "alpaca-lora generate --teacher openai --model gpt-5-mini --num 1000 --budget-usd 2 --dry-run",
+            "alpaca-lora generate --teacher openai --model qwen3:8b --base-url http://localhost:11434/v1 "
+            "--num 500 --budget-tokens 2000000 --output-dir runs/ollama",
+            'alpaca-lora generate --teacher openai --model gpt-5-mini --domain "questions of patients about medicines" '
+            "--seeds my-seeds.jsonl --num 500 --budget-usd 1 --pilot 5",
         ),
     ),
     "inspect": Command(

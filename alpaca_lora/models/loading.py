@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 from alpaca_lora._optional import require
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import ModelError
+from alpaca_lora.models.hardware import detect_hardware
 
 Precision = Literal["bf16", "fp16", "fp32"]
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -120,6 +121,12 @@ def _keep_gradients(model: PreTrainedModel) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
+def best_precision() -> Precision:
+    """Return the number format that this machine computes in fastest, when none is asked for."""
+    hardware = detect_hardware()
+    return "bf16" if hardware.bf16 else "fp16" if hardware.fp16 else "fp32"
 
 
 @contextlib.contextmanager

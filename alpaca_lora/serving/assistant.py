@@ -21,8 +21,8 @@ from alpaca_lora.models import (
     Decoding,
     Precision,
     Response,
+    best_precision,
     check_vocabulary,
-    detect_hardware,
     generate_responses,
     load_base_model,
     load_tokenizer,
@@ -156,7 +156,7 @@ def load(
     held = {"method": quantization} if quantization else sidecar.quantization if sidecar else {}
     model = load_base_model(
         base_dir,
-        precision=precision or (cast("Precision", sidecar.precision) if sidecar else _best_precision()),
+        precision=precision or (cast("Precision", sidecar.precision) if sidecar else best_precision()),
         quantization=QuantizationSettings(**held),
         device=device,
     )
@@ -237,11 +237,6 @@ def _prompter_for(
             "(force_template=True, --force-template)"
         )
     return prompter
-
-
-def _best_precision() -> Precision:
-    hardware = detect_hardware()
-    return "bf16" if hardware.bf16 else "fp16" if hardware.fp16 else "fp32"
 
 
 def _stripped(pieces: Generator[str, None, None]) -> Generator[str, None, None]:

@@ -74,12 +74,8 @@ class OpenAITeacher:
         if not here and self.base_url.startswith("http:"):
             raise ConfigError(f"base_url {base_url!r} would send the key unencrypted to another machine: use https")
         self._openai: Any = require("openai", extra="teacher")
-        http = make_http_client(
-            require("httpx2", extra="teacher"), timeout_seconds=deadline_seconds, connections=connections, proxy=proxy
-        )
-        self._client = self._openai.AsyncOpenAI(
-            api_key=self._key.reveal(), base_url=self.base_url, max_retries=0, http_client=http
-        )
+        self._connections, self._proxy = connections, proxy
+        self._made: Any = None
 
     def describe(self) -> Mapping[str, Any]:
         """Return what decides its answers."""
@@ -116,8 +112,25 @@ class OpenAITeacher:
             raise Fault("cut", f"the connection to {self._host()} broke ({text})", billed=True) from None
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._client.close()
+        """Close all connections; the next question opens new ones."""
+        made, self._made = self._made, None
+        if made is not None:
+            await made.close()
+
+    @property
+    def _client(self) -> Any:
+        """The client, made when it is first needed, since its connections belong to one event loop."""
+        if self._made is None:
+            http = make_http_client(
+                require("httpx2", extra="teacher"),
+                timeout_seconds=self._deadline_seconds,
+                connections=self._connections,
+                proxy=self._proxy,
+            )
+            self._made = self._openai.AsyncOpenAI(
+                api_key=self._key.reveal(), base_url=self.base_url, max_retries=0, http_client=http
+            )
+        return self._made
 
     async def _attempt(self, request: Request) -> Answer:
         options: dict[str, Any] = {

@@ -4,7 +4,7 @@ A teacher makes a single attempt. Whether to ask again, how long to wait and wha
 holds the budget, from the `Fault` that the attempt ended in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -93,6 +93,10 @@ class Fault(Exception):
 
 class Teacher(Protocol):
     """A model that writes tasks, answers them, or judges them."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return what it could not be asked for, one sentence each."""
 
     @property
     def model(self) -> str:
