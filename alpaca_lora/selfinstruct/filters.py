@@ -92,9 +92,9 @@ def output_rule(record: Record) -> str | None:
         return "empty_output"
     if _NOTHING.fullmatch(output):
         return "no_output"
-    if output.casefold() == record.input.strip().casefold() and record.input:
+    if output == record.input.strip():
         return "output_is_input"
-    if output.casefold() == record.instruction.strip().casefold():
+    if output == record.instruction.strip():
         return "output_is_instruction"
     if output.endswith(":"):
         return "output_ends_with_colon"
