@@ -48,14 +48,16 @@ def finish(server, directory, *options):
             sys.exit(done.stderr)
 
 
-def kill_once(server, directory, *options, after_seconds):
-    """Begin a session and kill it; tell whether it was killed before it was complete."""
+def kill_once(server, directory, *options, after_bytes):
+    """Begin a session and kill it when its journal has grown by so much; tell whether that was before its end."""
+    journal = directory / "journal.jsonl"
+    until = (journal.stat().st_size if journal.exists() else 0) + after_bytes
     session = subprocess.Popen(command(server, directory, *options), env=environment(), stderr=subprocess.DEVNULL)
-    try:
-        session.wait(after_seconds)
-    except subprocess.TimeoutExpired:
-        session.send_signal(signal.SIGKILL)
-        session.wait()
+    while session.poll() is None:
+        if journal.exists() and journal.stat().st_size >= until:
+            session.send_signal(signal.SIGKILL)
+            session.wait()
+        time.sleep(0.001)
     return session.returncode == -signal.SIGKILL
 
 
@@ -87,15 +89,16 @@ def leaks(directory):
 def show_kills(place, rows, kills):
     """Compare a run that is killed with one that is not."""
     draw = random.Random(0)
-    with ScriptedTeacher(once=True, latency_seconds=0.01) as server:
+    with ScriptedTeacher(once=True, latency_seconds=0.02) as server:
         began = time.monotonic()
         finish(server, place / "whole", "--num", str(rows))
         seconds = time.monotonic() - began
-    with ScriptedTeacher(once=True, latency_seconds=0.01) as server:
-        killed = 0
-        while killed < kills:
-            target = str(max(1, rows * (killed + 1) // kills))  # so that each session has something left to do
-            killed += kill_once(server, place / "killed", "--num", target, after_seconds=draw.uniform(0.3, 1.0) * seconds / 4)
+    size = (place / "whole" / "journal.jsonl").stat().st_size
+    with ScriptedTeacher(once=True, latency_seconds=0.02) as server:
+        for _ in range(kills):
+            after_bytes = draw.randint(1, size // kills)
+            if not kill_once(server, place / "killed", "--num", str(rows), after_bytes=after_bytes):
+                sys.exit("a session was complete before it could be killed")
         finish(server, place / "killed", "--num", str(rows))
     settled, doubtful, twice = ledger(place / "killed")
     billed = sum(charge.prompt_tokens + charge.completion_tokens for charge in server.bill)
