@@ -15,7 +15,9 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-VERBS = "Explain Describe Compare Summarise Rewrite List Plan Sort Translate Suggest Outline Judge Correct Invent".split()
+VERBS = (
+    "Explain Describe Compare Summarise Rewrite List Plan Sort Translate Suggest Outline Judge Correct Invent".split()
+)
 SYLLABLES = "ba ce di fo gu ha je ki lo mu na pe qui ro su ta ve wi xo yu za bri cla dre flo gru".split()
 TRANSIENT = (
     "busy",
@@ -61,7 +63,16 @@ class ScriptedTeacher:
     """
 
     def __init__(
-        self, *, seed=0, rate=0.0, faults=TRANSIENT + STRANGE, script=None, once=False, latency_seconds=0.0, port=0, text=None
+        self,
+        *,
+        seed=0,
+        rate=0.0,
+        faults=TRANSIENT + STRANGE,
+        script=None,
+        once=False,
+        latency_seconds=0.0,
+        port=0,
+        text=None,
     ):
         self.seed, self.rate, self.faults, self.once = seed, rate, faults, once
         self.script, self.latency_seconds, self.port, self.text = script, latency_seconds, port, text
@@ -107,7 +118,9 @@ class ScriptedTeacher:
             while (first := await reader.readexactly(1)) != b"\x16":  # which is how TLS begins
                 head = first + await reader.readuntil(b"\r\n\r\n")
                 lines = head.decode("latin-1").split("\r\n")
-                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+                headers = {
+                    name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+                }
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 if not await self._respond(writer, lines[0].split()[1], headers, body):
                     break
@@ -133,7 +146,9 @@ class ScriptedTeacher:
         fault = self._fault(key)
         text = self.text(prompt) if self.text else answer_text(prompt, self.seed)
         usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4}
-        return await FAULTS.get(fault, _answer)(self, writer, key=key, usage=usage, text=text, headers=headers, fault=fault)
+        return await FAULTS.get(fault, _answer)(
+            self, writer, key=key, usage=usage, text=text, headers=headers, fault=fault
+        )
 
     def _fault(self, key):
         attempt = self.attempts[key]
@@ -284,7 +299,7 @@ def _events(*lines):
     return _body("".join(f"data: {line}\n\n" for line in lines), kind="text/event-stream")
 
 
-_CHUNK = json.dumps({"choices": [{"delta": {"content": "{\"tasks\": []}"}}]})
+_CHUNK = json.dumps({"choices": [{"delta": {"content": '{"tasks": []}'}}]})
 _TOO_LONG = {"message": "This model's maximum context length is 4096 tokens", "code": "context_length_exceeded"}
 FAULTS = {
     "wrong_key": _error(401, message="Incorrect API key provided", code="invalid_api_key"),

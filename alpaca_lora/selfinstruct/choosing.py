@@ -86,7 +86,9 @@ class Chooser:
         self._profile, self._with_input = profile, with_input
         self._judge_outputs = judge_outputs and profile.output_rules
         records = [task.record for task in seeds.tasks]
-        self._index = NoveltyIndex([compared_text(record, with_input=with_input) for record in records], threshold=threshold)
+        self._index = NoveltyIndex(
+            [compared_text(record, with_input=with_input) for record in records], threshold=threshold
+        )
         self._names = [f"seed {number}" for number in range(len(records))]
         self._seen = {_letters(record): name for record, name in zip(records, self._names, strict=True)}
 

@@ -109,7 +109,9 @@ class TaskWriter:
                 f'{{"tasks": [...]}} and nothing else. Examples:\n{shown}\n'
             )
         else:
-            parts.append(f"Three tasks, and then {self.profile.tasks} new ones, {new}, one JSON object per line:\n{shown}\n")
+            parts.append(
+                f"Three tasks, and then {self.profile.tasks} new ones, {new}, one JSON object per line:\n{shown}\n"
+            )
         return "\n".join(parts)
 
     def _opening(self, examples: int) -> str:

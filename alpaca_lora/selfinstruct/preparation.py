@@ -92,7 +92,9 @@ class Preparation:
         if self.seeds.sha256 != _PUBLISHED_SEEDS:
             found.append(f"seed tasks: published seed_tasks.jsonl, here {self.seeds.name!r} ({len(self.seeds.tasks)})")
         if self.profile.form == "numbered" and _sha256(self.profile.requirements) != _PUBLISHED_REQUIREMENTS:
-            found.append("requirements: published prompt.txt, here the same in other words; `requirements` takes the file")
+            found.append(
+                "requirements: published prompt.txt, here the same in other words; `requirements` takes the file"
+            )
         if self.config.novelty_threshold != 0.7 or self.config.novelty_with_input:
             what = "instruction and input" if self.config.novelty_with_input else "the instruction"
             found.append(f"novelty: published 0.7 on the instruction, here {self.config.novelty_threshold:g} on {what}")
@@ -142,7 +144,9 @@ def prepare_generation(
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=path)
     given = [one for one in (teacher, answers, judge) if one is not None]
     if config.budget_usd is None and config.budget_tokens is None and not all(one.free for one in given):
-        raise ConfigError("no budget: give budget_usd or budget_tokens (--budget-usd, --budget-tokens); 'local' needs none")
+        raise ConfigError(
+            "no budget: give budget_usd or budget_tokens (--budget-usd, --budget-tokens); 'local' needs none"
+        )
     return Preparation(
         run_dir=Path(output_dir).expanduser().resolve(),
         config=config,

@@ -144,4 +144,3 @@ def find_profile(name: str) -> Profile:
     if name not in PROFILES:
         raise ConfigError(f"unknown profile {name!r}; allowed: {', '.join(map(repr, PROFILES))}")
     return PROFILES[name]
-

@@ -224,10 +224,14 @@ def _is_here(base_url: str) -> bool:
     except ValueError:
         parts, port_is_fine = urlsplit(""), False
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine or parts.query or parts.fragment:
-        raise ConfigError(f"base_url {base_url!r} is no address of an endpoint: give one like 'http://localhost:8000/v1'")
+        raise ConfigError(
+            f"base_url {base_url!r} is no address of an endpoint: give one like 'http://localhost:8000/v1'"
+        )
     if parts.username or parts.password:
-        raise ConfigError("base_url holds a user name or password, which would be written down: put the key in the "
-                          "environment (api_key_env)")
+        raise ConfigError(
+            "base_url holds a user name or password, which would be written down: put the key in the "
+            "environment (api_key_env)"
+        )
     if parts.hostname == "localhost":
         return True
     try:

@@ -82,9 +82,7 @@ class Fault(Exception):
             unknown, as a connection that was cut in the middle of the answer.
     """
 
-    def __init__(
-        self, kind: FaultKind, text: str, *, retry_after: float | None = None, billed: bool = False
-    ) -> None:
+    def __init__(self, kind: FaultKind, text: str, *, retry_after: float | None = None, billed: bool = False) -> None:
         super().__init__(text)
         self.kind: FaultKind = kind
         self.retry_after = retry_after

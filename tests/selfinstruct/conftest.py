@@ -27,9 +27,7 @@ def generate(key, quick_disk, tmp_path):
 
     def run(server, directory="run", *, answers=None, judge=None, deadline_seconds=5.0, **settings):
         config = SelfInstructConfig(**{"num": 20, "budget_tokens": 10**9, "pause_seconds": 0.001, **settings})
-        others = [
-            None if model is None else OpenAITeacher(model, base_url=server.url) for model in (answers, judge)
-        ]
+        others = [None if model is None else OpenAITeacher(model, base_url=server.url) for model in (answers, judge)]
         return generate_instructions(
             OpenAITeacher("teacher-a", base_url=server.url, deadline_seconds=deadline_seconds),
             tmp_path / directory,

@@ -19,7 +19,10 @@ def test_the_published_layout_is_reproduced_to_the_byte():
     bird = shown[order[0]]
     head = STANFORD.requirements + "\n###\n"
     assert request.prompt.startswith(head)
-    assert f"###\n{bird}. Instruction: Name a bird\n{bird}. Input:\n<noinput>\n{bird}. Output:\nA wren.\n" in request.prompt
+    assert (
+        f"###\n{bird}. Instruction: Name a bird\n{bird}. Input:\n<noinput>\n{bird}. Output:\nA wren.\n"
+        in request.prompt
+    )
     assert request.opening == "###\n4. Instruction:"
     assert (request.max_tokens, request.temperature, request.top_p) == (3072, 1.0, 1.0)
     assert request.stop == ("\n20", "20.")

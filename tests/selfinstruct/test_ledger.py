@@ -94,7 +94,10 @@ def test_a_line_that_was_changed_removed_swapped_or_repeated_is_refused(path, da
     with Ledger.open(path) as ledger:
         ledger.settle(ledger.reserve("tasks/0", WORST), COST, ANSWER, estimated=False)
     path.write_text("".join(damage(path.read_text().splitlines(keepends=True))))
-    with pytest.raises(RunError, match=r"journal\.jsonl'.*: the line does not agree with its checksum"), Ledger.open(path):
+    with (
+        pytest.raises(RunError, match=r"journal\.jsonl'.*: the line does not agree with its checksum"),
+        Ledger.open(path),
+    ):
         pass
 
 

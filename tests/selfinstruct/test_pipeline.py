@@ -203,7 +203,10 @@ def test_a_budget_of_nothing_refuses_before_the_first_call(generate, server, bud
     ("settings", "said"),
     [
         ({"budget_tokens": None}, "no budget: give budget_usd or budget_tokens"),
-        ({"budget_tokens": None, "budget_usd": 1.0}, "the price of 'teacher-a' is not known, so budget_usd cannot hold"),
+        (
+            {"budget_tokens": None, "budget_usd": 1.0},
+            "the price of 'teacher-a' is not known, so budget_usd cannot hold",
+        ),
         ({"budget_usd": 1.0}, "leave it out and keep budget_tokens"),
     ],
 )
@@ -287,7 +290,17 @@ def test_a_notebook_with_a_loop_of_its_own_can_generate(server, tmp_path):
 
 @pytest.mark.catalogue(127)
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(generate, repository, monkeypatch, tmp_path):
-    command = [sys.executable, "-m", "alpaca_lora", "generate", "--teacher", "openai", "--model", "teacher-a", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "alpaca_lora",
+        "generate",
+        "--teacher",
+        "openai",
+        "--model",
+        "teacher-a",
+        "--quiet",
+    ]
     journal = tmp_path / "killed" / "journal.jsonl"
     with ScriptedTeacher(latency_seconds=0.02, once=True) as server:
         options = ["--num", "40", "--budget-tokens", "1000000000", "--base-url", server.url, "--concurrency", "2"]
