@@ -14,6 +14,8 @@ from alpaca_lora.prompts import Prompter, Template, available_templates
 from alpaca_lora.records import Record, load_records, save_records
 
 __all__ = [
+    "CurationResult",
+    "CurationSettings",
     "FinetuneConfig",
     "FinetuneResult",
     "KernelSettings",
@@ -24,6 +26,7 @@ __all__ = [
     "Template",
     "__version__",
     "available_templates",
+    "curate",
     "errors",
     "finetune",
     "load",
@@ -34,16 +37,20 @@ __all__ = [
 
 if TYPE_CHECKING:
     from alpaca_lora.config import FinetuneConfig, KernelSettings, LoraSettings, QuantizationSettings, load_config
+    from alpaca_lora.curation import CurationResult, CurationSettings, curate
     from alpaca_lora.serving import load
     from alpaca_lora.training import FinetuneResult, finetune
 else:
     # Out of the type checker's sight: a module with a visible `__getattr__` makes every misspelling an `object`.
     _HOMES = {
+        "CurationResult": "alpaca_lora.curation",
+        "CurationSettings": "alpaca_lora.curation",
         "FinetuneConfig": "alpaca_lora.config",
         "FinetuneResult": "alpaca_lora.training",
         "KernelSettings": "alpaca_lora.config",
         "LoraSettings": "alpaca_lora.config",
         "QuantizationSettings": "alpaca_lora.config",
+        "curate": "alpaca_lora.curation",
         "finetune": "alpaca_lora.training",
         "load": "alpaca_lora.serving",
         "load_config": "alpaca_lora.config",

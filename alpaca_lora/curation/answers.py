@@ -12,14 +12,27 @@ __all__ = ["ANSWERS"]
 _BLANK = re.compile(r"\s+")
 _REFUSAL = re.compile(
     r"\bas an? (?:ai|artificial intelligence|language model|large language model)\b"
-    r"|\bi(?:'| a)m (?:just |only )?an? (?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant)\b"
-    r"|^\W*(?:i(?:'| a)m )?(?:sorry|i apologi[sz]e|unfortunately)[^.]{0,80}\b(?:can(?:no|')t|unable|not able|do(?:n't| not) have)\b"
-    r"|^\W*i (?:can(?:no|')t(?! (?:believe|wait|stop|help|recommend|imagine|tell|say|thank|stress))|am unable to|am not able to|do(?:n't| not) have (?:access|enough|the ability|any information))\b"
+    r"|\bi(?:'| a)m (?:just |only )?an? (?:ai|artificial intelligence|(?:large )?language model"
+    r"|chatbot|virtual assistant)\b"
+    r"|^\W*(?:i(?:'| a)m )?(?:sorry|i apologi[sz]e|unfortunately)[^.]{0,80}\b(?:can(?:no|')t|unable"
+    r"|not able|do(?:n't| not) have)\b"
+    r"|^\W*i (?:can(?:no|')t(?! (?:believe|wait|stop|help|recommend|imagine|tell|say|thank|stress))"
+    r"|am unable to|am not able to|do(?:n't| not) have (?:access|enough|the ability"
+    r"|any information))\b"
     r"|\b(?:my training data|my knowledge cutoff|openai)\b.{0,40}\b(?:cannot|do not|until|up to|trained)\b",
     re.I,
 )
-_PLAYED = re.compile(r"\b(?:apolog\w*|excuse|reject\w*|declin\w*|refus\w*|role|respon\w* to|reply|letter|email|dialogue|message|sorry|resign\w*|cancel\w*|chatbot|ai\b|artificial|language model|openai|gpt|translate|paraphrase|rewrite|story)\b", re.I)
-_DANGLING = re.compile(r"(?:[,(\[{–—&]|[^.!?:;\s]\s(?:and|or|but|the|an?|of|to|in|with|for|from|that|which|because|such as|including|by|is|are|was|were|their|its|your|our))$", re.I)
+_PLAYED = re.compile(
+    r"\b(?:apolog\w*|excuse|reject\w*|declin\w*|refus\w*|role|respon\w* to|reply|letter|email"
+    r"|dialogue|message|sorry|resign\w*|cancel\w*|chatbot|ai\b|artificial|language model|openai|gpt"
+    r"|translate|paraphrase|rewrite|story)\b",
+    re.I,
+)
+_DANGLING = re.compile(
+    r"(?:[,(\[{–—&]|[^.!?:;\s]\s(?:and|or|but|the|an?|of|to|in|with|for|from|that|which|because"
+    r"|such as|including|by|is|are|was|were|their|its|your|our))$",
+    re.I,
+)
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _FEWEST_REPEATS = 4
 
@@ -30,7 +43,12 @@ def _plain(text: str) -> str:
 
 def _input_equals_output(record: Record) -> Verdict | None:
     same = record.output.strip() and _plain(record.input) == _plain(record.output)
-    allowed = re.search(r"\b(?:correct|edit|proofread|grammar|spell\w*|fix|remove|sort|order|arrange|error|mistake|copy|repeat|identical|without changing|if (?:needed|necessary)|same)", record.instruction, re.I)
+    allowed = re.search(
+        r"\b(?:correct|edit|proofread|grammar|spell\w*|fix|remove|sort|order|arrange|error|mistake"
+        r"|copy|repeat|identical|without changing|if (?:needed|necessary)|same)",
+        record.instruction,
+        re.I,
+    )
     return wrong(f"both: {record.output.strip()[:60]!r}") if same and not allowed else None
 
 
@@ -41,7 +59,11 @@ def _input_in_instruction(record: Record) -> Verdict | None:
 
 def _ends_with_colon(record: Record) -> Verdict | None:
     output = record.output.rstrip()
-    return wrong(f"output ends with {output[-20:]!r}") if output.endswith((":", "：")) and "\n" not in output[-3:] else None
+    return (
+        wrong(f"output ends with {output[-20:]!r}")
+        if output.endswith((":", "：")) and "\n" not in output[-3:]
+        else None
+    )
 
 
 def _unfinished_output(record: Record) -> Verdict | None:
@@ -58,16 +80,27 @@ def _refusal(record: Record) -> Verdict | None:
 
 
 def _repetition(record: Record) -> Verdict | None:
-    sentences = Counter(plain for found in _SENTENCE.findall(record.output) if len((plain := _plain(found)).split()) >= 4)
+    sentences = Counter(
+        plain for found in _SENTENCE.findall(record.output) if len((plain := _plain(found)).split()) >= 4
+    )
     most = sentences.most_common(1)
-    if most and most[0][1] >= _FEWEST_REPEATS and not re.search(r"\b(?:repeat|song|lyrics|poem|chant|rap|chorus|times)\b", record.instruction, re.I):
+    if (
+        most
+        and most[0][1] >= _FEWEST_REPEATS
+        and not re.search(r"\b(?:repeat|song|lyrics|poem|chant|rap|chorus|times)\b", record.instruction, re.I)
+    ):
         return wrong(f"output: {most[0][1]} times {most[0][0][:60]!r}")
     return None
 
 
 def _instruction_echo(record: Record) -> Verdict | None:
     asked, said = _plain(record.instruction).rstrip(".:?!"), _plain(record.output).rstrip(".:?!")
-    copied = re.search(r"\b(?:rewrite|paraphrase|repeat|translate|correct|edit|rephrase|punctuat\w*|grammar|copy|change|convert|type|capital)", record.instruction, re.I)
+    copied = re.search(
+        r"\b(?:rewrite|paraphrase|repeat|translate|correct|edit|rephrase|punctuat\w*|grammar|copy"
+        r"|change|convert|type|capital)",
+        record.instruction,
+        re.I,
+    )
     long_enough = len(asked.split()) >= 4
     return wrong(f"output: {record.output.strip()[:60]!r}") if long_enough and said == asked and not copied else None
 

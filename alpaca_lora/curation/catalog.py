@@ -1,14 +1,15 @@
-"""Every rule, in the order in which a record meets them: first repairs, then what is wrong in itself, then comparisons."""
+"""Every rule, in the order in which a record meets them: what is wrong in itself, then comparisons."""
 
 from alpaca_lora.curation.answers import ANSWERS
+from alpaca_lora.curation.forms import FORMS
 from alpaca_lora.curation.leftovers import LEFTOVERS
+from alpaca_lora.curation.letters import LETTERS
 from alpaca_lora.curation.measures import MEASURES
 from alpaca_lora.curation.privacy import PRIVACY
 from alpaca_lora.curation.quantities import QUANTITIES
 from alpaca_lora.curation.requests import REQUESTS
 from alpaca_lora.curation.rule import Rule
 from alpaca_lora.curation.syntax import SYNTAX
-from alpaca_lora.curation.wordings import WORDINGS
 from alpaca_lora.records import Record
 
 __all__ = ["COMPARISONS", "CONTAMINATION", "EXACT", "CONFLICT", "NEAR", "RULES"]
@@ -55,6 +56,17 @@ COMPARISONS = (
 
 RULES = {
     rule.name: rule
-    for rule in (*LEFTOVERS, *REQUESTS, *ANSWERS, *QUANTITIES, *MEASURES, *WORDINGS, *SYNTAX, *PRIVACY, *COMPARISONS)
+    for rule in (
+        *LEFTOVERS,
+        *REQUESTS,
+        *ANSWERS,
+        *QUANTITIES,
+        *MEASURES,
+        *LETTERS,
+        *FORMS,
+        *SYNTAX,
+        *PRIVACY,
+        *COMPARISONS,
+    )
 }
 """Every rule by its name."""

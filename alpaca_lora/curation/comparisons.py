@@ -1,7 +1,7 @@
 """Records that are like each other, and records that are like what a model will be evaluated on.
 
-Every pair above the floor of its rule is measured, whether the earlier record is kept or not, so that any threshold from
-the floor on can be tried later without measuring again.
+Every pair above the floor of its rule is measured, whether the earlier record is kept or not, so that any threshold
+from the floor on can be tried later without measuring again.
 """
 
 import re
@@ -37,12 +37,13 @@ def compare_within(
     Args:
         records: after repairs.
         compare: what is compared.
-        method: `exact` is ROUGE-L of every pair; `minhash` estimates the Jaccard similarity of the characters' 5-grams, and
-            misses some pairs near the floor.
+        method: `exact` is ROUGE-L of every pair; `minhash` estimates the Jaccard similarity of the characters' 5-grams,
+            and misses some pairs near the floor.
         tick: called after each record with the number of records done.
 
     Returns:
-        Exact duplicates with the first of their kind; conflicting answers and near duplicates with up to 50 earlier records.
+        Exact duplicates with the first of their kind; conflicting answers and near duplicates with up to 50 earlier
+        records.
 
     Raises:
         MissingDependencyError: `minhash` without datasketch.
@@ -112,8 +113,8 @@ _MATCHERS: dict[Method, Callable[[float], Callable[[str], list[Match]]]] = {
 def compare_with_held_out(records: Sequence[Record], held_out: Mapping[str, Iterable[Record]]) -> Found:
     """Compare each record with those that a model will be evaluated on.
 
-    Two measures, of which the higher counts: ROUGE-L of instruction with input, so that a general instruction alone is no
-    leak; and how many of the held-out task's runs of eight words stand anywhere in the record, output included.
+    Two measures, of which the higher counts: ROUGE-L of instruction with input, so that a general instruction alone is
+    no leak; and how many of the held-out task's runs of eight words stand anywhere in the record, output included.
 
     Args:
         records: after repairs.
@@ -131,7 +132,11 @@ def compare_with_held_out(records: Sequence[Record], held_out: Mapping[str, Iter
     found: Found = defaultdict(list)
     for place, record in enumerate(records if tasks else ()):
         scores = {match.number: match.score for match in index.matches(compared_text(record, with_input=True))}
-        shared = Counter(n for gram in _grams("\n".join((record.instruction, record.input, record.output))) for n in holders.get(gram, ()))
+        shared = Counter(
+            n
+            for gram in _grams("\n".join((record.instruction, record.input, record.output)))
+            for n in holders.get(gram, ())
+        )
         for number, count in shared.items():
             if count / sizes[number] > max(floor, scores.get(number, 0)):
                 scores[number] = count / sizes[number]

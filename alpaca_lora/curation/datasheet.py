@@ -40,8 +40,8 @@ def render_datasheet(loaded: LoadedRecords, statistics: SetStatistics, counts: S
         with_verb=count(statistics.with_verb),
         with_verb_share=percent(statistics.with_verb / total if total else None),
         lengths="\n".join(
-            f"| {field} | {count(item.count)} | {item.mean:g} | {item.low} | {item.median} | {item.high} | {item.longest} |"
-            for field, item in statistics.lengths.items()
+            f"| {field} | {n.count:,} | {n.mean:g} | {n.low:,} | {n.median:,} | {n.high:,} | {n.longest:,} |"
+            for field, n in statistics.lengths.items()
         ),
         verbs="\n".join(
             f"- {verb}: {', '.join(f'{noun} ({count(n)})' for noun, n in nouns.items())}"

@@ -45,8 +45,8 @@ class RuleCount(NamedTuple):
 def decide(measured: Sequence[Measured], settings: CurationSettings) -> list[Decision]:
     """Decide about every row, in order.
 
-    A row that is like earlier ones is dropped only if one of those stays; so of each group one is left. A row that is the
-    same as an earlier one shares its fate, and is dropped in any case.
+    A row that is like earlier ones is dropped only if one of those stays; so of each group one is left. A row that is
+    the same as an earlier one is dropped in any case.
 
     Args:
         measured: what was found, by row.

@@ -19,7 +19,9 @@ _UNIT = r"(?:[ ]?(?!(?:x|plus|minus|times|and)\b)(?:[a-z]{2,}|a)(?:['’/-][a-z]
 _TERM = rf"(?:(?:\([ ]?)*+(?:{_NUMBER}[ ]{_NUMBER}/)?{_NUMBER}[ ]?%?{_UNIT}(?:[ ]?\))*+)"
 _EXPRESSION = rf"{_TERM}(?:[ ]?(?:\*\*|[-+*/])[ ]?{_TERM})*+"
 _CHAIN = re.compile(rf"-?{_EXPRESSION}(?:[ ]?=[ ]?-?{_EXPRESSION})+")
-_CUT = re.compile(r"(?:[-+*/^%\d(]|(?<!['’])\b[b-z])[ ]?(?:(?:of|the|his|her|their|its|those|these|all|by|remaining)[ ]?)*$")
+_CUT = re.compile(
+    r"(?:[-+*/^%\d(]|(?<!['’])\b[b-z])[ ]?(?:(?:of|the|his|her|their|its|those|these|all|by|remaining)[ ]?)*$"
+)
 _SCALED = re.compile(r"\b(?:half|twice|double|triple|thrice|thirds?|quarters?|fifths?|than|squared|cubed|dozen|sqrt)\b")
 _HUNDREDTHS = re.compile(r"\bcents?\b|¢|\bpercent")
 _HUNDRED = (Fraction(100), Fraction(1, 100))
@@ -137,7 +139,9 @@ def find_numbers(text: str) -> list[Reading]:
     simple = re.sub(r"[−–]", "-", text.lower())
     figures = re.findall(rf"(?:(?<![\w)] )(?<![\w)])-)?{_NUMBER}|(?<=[$€£]){_NUMBER}|{_NUMBER}(?=[a-z°%]+)", simple)
     found = [Reading(Fraction(figure.replace(",", "")), _step(figure)) for figure in figures]
-    return found + [Reading(Fraction(WORDS[word]), Fraction(1)) for word in re.findall(r"[a-z]+", simple) if word in WORDS]
+    return found + [
+        Reading(Fraction(WORDS[word]), Fraction(1)) for word in re.findall(r"[a-z]+", simple) if word in WORDS
+    ]
 
 
 def _step(number: str) -> Fraction:
@@ -150,7 +154,11 @@ def find_calculation(text: str) -> tuple[str, frozenset[Reading]] | None:
     >>> find_calculation("What is 15% of 80?")[0]
     '15% * 80'
     """
-    found = [m.group().strip() for m in re.finditer(_EXPRESSION, _simplified(text)) if re.search(r"[\d%)] ?[-+*/]", m.group())]
+    found = [
+        m.group().strip()
+        for m in re.finditer(_EXPRESSION, _simplified(text))
+        if re.search(r"[\d%)] ?[-+*/]", m.group())
+    ]
     if len(found) != 1 or _WORDS.search(found[0]):
         return None
     readings = _readings(found[0])

@@ -1,4 +1,4 @@
-"""The ledger of a curation: one line for each row with all that was found and what was decided, and how to read it again."""
+"""The ledger of a curation: one line for each row with all that was found and decided, and how to read it again."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -64,11 +64,15 @@ def read_measured(directory: Path, contract: Mapping[str, Any]) -> list[Measured
         found = [_read(line) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{str(directory)!r} holds no complete curation ({error}); run without --replay") from error
-    differences = [f"{key} was {stored.get(key)!r}, now {value!r}" for key, value in contract.items() if stored.get(key) != value]
+    differences = [
+        f"{key} was {stored.get(key)!r}, now {value!r}" for key, value in contract.items() if stored.get(key) != value
+    ]
     if differences:
         raise RunError(f"{str(directory)!r} cannot be replayed: {'; '.join(differences)}. Run without --replay")
     if len(found) != contract["rows"]:
-        raise RunError(f"{str(directory / LEDGER)!r} has {len(found)} lines instead of {contract['rows']}; run without --replay")
+        raise RunError(
+            f"{str(directory / LEDGER)!r} has {len(found)} lines instead of {contract['rows']}; run without --replay"
+        )
     return found
 
 

@@ -10,7 +10,9 @@ from alpaca_lora.records import Record
 __all__ = ["LEFTOVERS"]
 
 _FIELDS = ("instruction", "input", "output")
-_NO_INPUT = re.compile(r"\W*(?:no[ _-]?(?:additional |further )?inputs?(?: (?:needed|required|provided|given|necessary))?|none)\W*", re.I)
+_NO_INPUT = re.compile(
+    r"\W*(?:no[ _-]?(?:additional |further )?inputs?(?: (?:needed|required|provided|given|necessary))?|none)\W*", re.I
+)
 _NO_OUTPUT = re.compile(
     r"[\s\"'`<>\[\]().*_-]*(?:n ?/ ?a|none|null|nil|tbd|todo|no[ _-]?(?:output|answer|response)|output|placeholder"
     r"|not (?:applicable|available))[\s\"'`<>\[\]().*_-]*|[.,;:!?'\"-]{1,3}|-+|\.+",
@@ -34,9 +36,16 @@ _LOST = re.compile("\ufffd")
 _ESCAPE = re.compile(r'\\(?:[ntr](?![a-z]{2,}\{)|")')
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "", r"\"": '"'}
 _OTHER_ESCAPE = re.compile(r'\\[^ntr"]|\\[ntr][a-z]*\{|```|\$[^$\d]+\$')
-_CODE = re.compile(r"\b(?:print|printf|def|return|regex|regular expression|escape|escap\w+|console|echo|newline|code|python|java\w*|latex|string|path)\b|[{};]\s*(?:\n|$)", re.I)
+_CODE = re.compile(
+    r"\b(?:print|printf|def|return|regex|regular expression|escape|escap\w+|console|echo|newline|code"
+    r"|python|java\w*|latex|string|path)\b|[{};]\s*(?:\n|$)",
+    re.I,
+)
 _MOJIBAKE = re.compile(r"(?:Ã[\x80-\xbf€-™ -¿]|â€|Â[ -¿]|ðŸ)")
-_CUT_YEAR = re.compile(r"\b(?:in|of|since|until|till|by|year|from|during|before|after|early|late|mid|January|February|March|April|May|June|July|August|September|October|November|December|\d{1,2},) 20$")
+_CUT_YEAR = re.compile(
+    r"\b(?:in|of|since|until|till|by|year|from|during|before|after|early|late|mid|January|February"
+    r"|March|April|May|June|July|August|September|October|November|December|\d{1,2},) 20$"
+)
 _CUT_MONEY = re.compile(r"(?:^|[a-z] )[$€£]$", re.I)
 _LAST_ITEM = re.compile(r"(?:^|\n)[ \t]*(\d{1,3})[.)] ")
 
@@ -61,8 +70,12 @@ def _no_input_marker(record: Record) -> Verdict | None:
 def _placeholder_output(record: Record) -> Verdict | None:
     output = record.output.strip()
     asked = re.search(r"\bor (?:none|null|n/a)\b|['\"](?:none|null|n/a)['\"]", record.instruction, re.I)
-    symbol = len(output) <= 3 and re.search(r"symbol|operator|punctuation|character|sign\b|emoji", record.instruction, re.I)
-    return wrong(f"output: {output!r}") if output and _NO_OUTPUT.fullmatch(output) and not asked and not symbol else None
+    symbol = len(output) <= 3 and re.search(
+        r"symbol|operator|punctuation|character|sign\b|emoji", record.instruction, re.I
+    )
+    return (
+        wrong(f"output: {output!r}") if output and _NO_OUTPUT.fullmatch(output) and not asked and not symbol else None
+    )
 
 
 def _empty_output(record: Record) -> Verdict | None:

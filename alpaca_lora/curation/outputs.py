@@ -109,7 +109,7 @@ def _differences(curation: Curation) -> Iterator[str]:
 
 
 def _sarif(curation: Curation) -> dict[str, Any]:
-    """Return the findings in the Static Analysis Results Interchange Format 2.1.0, which code hosts and editors show."""
+    """Return the findings in the Static Analysis Results Interchange Format 2.1.0, for code hosts and editors."""
     names = [name for name in RULES if any(count.rule == name and count.found for count in curation.counts)]
     rules = [
         {

@@ -64,8 +64,9 @@ def curate(
 ) -> CurationResult:
     """Clean a set of records, and say of each row why it is in or out.
 
-    The directory gets the curated and the dropped records, a ledger with every finding and decision, a page to look at, a
-    datasheet, the differences from the original as a patch, and the findings as SARIF. It appears complete or not at all.
+    The directory gets the curated and the dropped records, a ledger with every finding and decision, a page to look at,
+    a datasheet, the differences from the original as a patch, and the findings as SARIF. It appears complete or not at
+    all.
 
     Args:
         source: `alpaca-mini`, a file, a Hub dataset, or rows; empty outputs are read, and found.
@@ -127,8 +128,8 @@ def _check_directory(target: Path, source: Source) -> None:
     foreign = sorted(item.name for item in target.iterdir() if item.name not in OUTPUTS and item.name[0] != ".")
     if foreign:
         raise ConfigError(
-            f"output_dir {str(target)!r}: it holds more than a curation ({', '.join(foreign[:3])}), which would be lost; "
-            "give a new or empty directory"
+            f"output_dir {str(target)!r}: it holds more than a curation ({', '.join(foreign[:3])}), which would be "
+            "lost; give a new or empty directory"
         )
 
 

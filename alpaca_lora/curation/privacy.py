@@ -10,17 +10,33 @@ from alpaca_lora.records import Record
 __all__ = ["PRIVACY"]
 
 _EMAIL = re.compile(r"\b[\w.+-]+@((?:[\w-]+\.)+[a-z]{2,})\b", re.I)
-_RESERVED = re.compile(r"(?:^|\.)(?:example|test|invalid|localhost|domain|company|email|mail|website|yourdomain|yourcompany|mycompany|abc|xyz|acme|abccompany|xyzcompany|companyname)(?:\.\w+)*$", re.I)
-_PHONE = re.compile(r"(?<![\w.+*/=-])(?<!\d[ .-])(?<![*/=+] )(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\)[ .-]?|\d{2,4}[ .-])\d{3,4}[ .-]\d{3,4}(?![\w-]|\.\d| ?[\d=*/+])|(?<![\w.])\+\d{1,3}[ .-]?\d{6,12}(?!\w)")
+_RESERVED = re.compile(
+    r"(?:^|\.)(?:example|test|invalid|localhost|domain|company|email|mail|website|yourdomain"
+    r"|yourcompany|mycompany|abc|xyz|acme|abccompany|xyzcompany|companyname)(?:\.\w+)*$",
+    re.I,
+)
+_PHONE = re.compile(
+    r"(?<![\w.+*/=-])(?<!\d[ .-])(?<![*/=+] )(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\)[ .-]?"
+    r"|\d{2,4}[ .-])\d{3,4}[ .-]\d{3,4}(?![\w-]|\.\d| ?[\d=*/+])"
+    r"|(?<![\w.])\+\d{1,3}[ .-]?\d{6,12}(?!\w)"
+)
 _CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-]|\.\d)")
 _SOCIAL = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _ADDRESS = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 _INJECTION = re.compile(
-    r"\b(?:ignore|disregard|forget|override|bypass)(?: (?:all|any|the|your|my|of|these|previous|prior|above|earlier|preceding|foregoing))* (?:(?:previous|prior|above|earlier|preceding|foregoing|system|safety) )+(?:instructions?|prompts?|rules|directions|commands|guidelines|context|messages?)"
-    r"|\b(?:ignore|disregard|forget) (?:all |everything )?(?:of )?(?:the )?(?:above|your (?:instructions|rules|guidelines|training))\b"
-    r"|\byou are now (?:dan\b|in developer mode|an? (?:unrestricted|jailbroken|uncensored))|\bdo anything now\b|\b(?:enable|enter) (?:developer|jailbreak|god) mode\b|\bjailbreak(?:ed)? mode\b"
-    r"|\b(?:reveal|print|show|repeat|output|display|leak)(?: me)? (?:(?:your|the) )?(?:hidden |secret |initial |full |entire |original )*(?:system prompt|system message|initial instructions|hidden instructions)\b"
+    r"\b(?:ignore|disregard|forget|override|bypass)(?: (?:all|any|the|your|my|of|these|previous|prior"
+    r"|above|earlier|preceding|foregoing))* (?:(?:previous|prior|above|earlier|preceding|foregoing"
+    r"|system|safety) )+(?:instructions?|prompts?|rules|directions|commands|guidelines|context"
+    r"|messages?)"
+    r"|\b(?:ignore|disregard|forget) (?:all |everything )?(?:of )?(?:the )?(?:above"
+    r"|your (?:instructions|rules|guidelines|training))\b"
+    r"|\byou are now (?:dan\b|in developer mode|an? (?:unrestricted|jailbroken|uncensored))"
+    r"|\bdo anything now\b|\b(?:enable|enter) (?:developer|jailbreak|god) mode\b"
+    r"|\bjailbreak(?:ed)? mode\b"
+    r"|\b(?:reveal|print|show|repeat|output|display|leak)(?: me)? (?:(?:your|the) )?(?:hidden "
+    r"|secret |initial |full |entire |original )*(?:system prompt|system message|initial instructions"
+    r"|hidden instructions)\b"
     r"|^\s*(?:\[?system\]?|<\|?(?:im_start\|>)?system\|?>)\s*:|<\|im_start\|>|\[INST\]",
     re.I | re.M,
 )
@@ -54,7 +70,9 @@ def _luhn(digits: str) -> bool:
 
 
 def _iban(text: str) -> bool:
-    return 15 <= len(text) <= 34 and int("".join(str(int(character, 36)) for character in text[4:] + text[:4])) % 97 == 1
+    return (
+        15 <= len(text) <= 34 and int("".join(str(int(character, 36)) for character in text[4:] + text[:4])) % 97 == 1
+    )
 
 
 def _is_public(text: str) -> bool:

@@ -4,13 +4,10 @@ Each check abstains where it does not understand the question, or where the answ
 right if the number is among those it names, so that worked steps do no harm; it is wrong if it names only others.
 """
 
-import calendar
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from datetime import date
 from fractions import Fraction
 from statistics import mean, median
 
@@ -21,12 +18,18 @@ from alpaca_lora.records import Record
 __all__ = ["QUANTITIES", "judge"]
 
 _ASKS = re.compile(
-    r"\W*(?:please|calculate|compute|evaluate|what|what's|whats|is|are|the|value|of|find|out|solve|result|answer|following|this|given|"
-    r"(?:mathematical |arithmetic |math |maths |numerical |algebraic )?(?:expression|equation|problem|operation|calculation|question|sum|product|difference|quotient)|"
-    r"determine|work|simplify|how|much|to|equal|equals|perform|do|add|multiply|subtract|divide|total|in|numbers?|evaluate|correct|and|give|for|me|tell|can|you|percent|percentage)\W*",
+    r"\W*(?:please|calculate|compute|evaluate|what|what's|whats|is|are|the|value|of|find|out|solve"
+    r"|result|answer|following|this|given|"
+    r"(?:mathematical |arithmetic |math |maths |numerical |algebraic )?(?:expression|equation|problem"
+    r"|operation|calculation|question|sum|product|difference|quotient)|"
+    r"determine|work|simplify|how|much|to|equal|equals|perform|do|add|multiply|subtract|divide|total"
+    r"|in|numbers?|evaluate|correct|and|give|for|me|tell|can|you|percent|percentage)\W*",
     re.I,
 )
-_CALCULATION = re.compile(r"[\d$€£(][\d\s$€£().,%+*/×÷·^xX−–-]*(?:\b(?:plus|minus|times|divided by|multiplied by|of)\b[\d\s$€£().,%+*/×÷·^xX−–-]*)*")
+_CALCULATION = re.compile(
+    r"[\d$€£(][\d\s$€£().,%+*/×÷·^xX−–-]*(?:\b(?:plus|minus|times|divided by|multiplied by"
+    r"|of)\b[\d\s$€£().,%+*/×÷·^xX−–-]*)*"
+)
 _LIST = re.compile(r"(?<![\w.])-?\d[\d.,]*(?:\s*(?:,|;|\band\b|\s)\s*(?:and\s+)?-?\d[\d.,]*)+")
 _FIGURES: dict[str, tuple[str, Callable[[Sequence[Fraction]], Fraction]]] = {
     "sum": (r"\b(?:sum|total|add)\b", lambda numbers: sum(numbers, Fraction(0))),
@@ -36,11 +39,22 @@ _FIGURES: dict[str, tuple[str, Callable[[Sequence[Fraction]], Fraction]]] = {
     "largest": (r"\b(?:largest|maximum|biggest|highest|greatest)\b(?! common)", max),
     "smallest": (r"\b(?:smallest|minimum|lowest)\b", min),
     "range": (r"\brange\b", lambda numbers: max(numbers) - min(numbers)),
-    "product": (r"\b(?:product|multiply)\b", math.prod),
-    "greatest common divisor": (r"\b(?:greatest|highest) common (?:factor|divisor)|\bgcd\b|\bgcf\b|\bhcf\b", lambda n: Fraction(math.gcd(*map(_whole, n)))),
-    "least common multiple": (r"\b(?:least|lowest|smallest) common (?:multiple|denominator)|\blcm\b", lambda n: Fraction(math.lcm(*map(_whole, n)))),
+    "product": (r"\b(?:product|multiply)\b", lambda numbers: math.prod(numbers, start=Fraction(1))),
+    "greatest common divisor": (
+        r"\b(?:greatest|highest) common (?:factor|divisor)|\bgcd\b|\bgcf\b|\bhcf\b",
+        lambda n: Fraction(math.gcd(*map(_whole, n))),
+    ),
+    "least common multiple": (
+        r"\b(?:least|lowest|smallest) common (?:multiple|denominator)|\blcm\b",
+        lambda n: Fraction(math.lcm(*map(_whole, n))),
+    ),
 }
-_OTHER_WORK = re.compile(r"\b(?:function|program|code|script|algorithm|write|explain|sql|query|sort|order|deviation|variance|squares?|even|odd|weighted|and the|between|second|third|consecutive|prime|factors|difference|percentage|percent|if|each|every|per|digits?|two)\b", re.I)
+_OTHER_WORK = re.compile(
+    r"\b(?:function|program|code|script|algorithm|write|explain|sql|query|sort|order|deviation"
+    r"|variance|squares?|even|odd|weighted|and the|between|second|third|consecutive|prime|factors"
+    r"|difference|percentage|percent|if|each|every|per|digits?|two)\b",
+    re.I,
+)
 
 
 def judge(record: Record, accepted: Iterable[Fraction], asked: str) -> Verdict | None:
@@ -103,7 +117,9 @@ def _list_figure(record: Record) -> Verdict | None:
     listed = _LIST.findall(text)
     if len(asked) != 1 or len(listed) != 1 or _OTHER_WORK.search(record.instruction):
         return None
-    if re.search(r"[^\W\d_]{2,}", re.sub(r"\b(?:and|numbers?|list|data|set|array|values)\b", "", record.input, flags=re.I)):
+    if re.search(
+        r"[^\W\d_]{2,}", re.sub(r"\b(?:and|numbers?|list|data|set|array|values)\b", "", record.input, flags=re.I)
+    ):
         return None
     spaced = re.sub(r",(?=\S)", ", ", text)
     numbers = [number.value for number in find_numbers(re.sub(r",(?=\S)", ", ", listed[0]))]

@@ -37,11 +37,12 @@ def render_curation(
     """
     name = escaped(public_name(loaded.name))
     total = len(decisions)
+    source = f"SHA-256 of the source <code>{loaded.sha256}</code>"
     return render_page(
         eyebrow="Curation report",
         title=f"{name}: curation report",
         heading=f"{count(after.records)} of {count(total)} records <i>of</i> {name}",
-        facts=f"{count(len(counts))} rules found or verified something · SHA-256 of the source <code>{loaded.sha256}</code>",
+        facts=f"{count(len(counts))} rules found or verified something · {source}",
         tiles=_tiles(decisions, counts),
         body="\n".join(
             (
@@ -78,13 +79,19 @@ def _tiles(decisions: Sequence[Decision], counts: Sequence[RuleCount]) -> Iterat
     total, dropped, repaired = len(outcomes), outcomes.count("dropped"), outcomes.count("repaired")
     flagged = sum(any(RULES[f.rule].action == "flag" for f in d.counted) for d in decisions if d.outcome != "dropped")
     computing = [item for item in counts if RULES[item.rule].computes]
-    yield tile("Kept", count(total - dropped), f"{percent((total - dropped) / total)} of {count(total)} read", "kept + dropped = read")
+    right, amiss = sum(item.verified for item in computing), sum(item.found for item in computing)
+    yield tile(
+        "Kept",
+        count(total - dropped),
+        f"{percent((total - dropped) / total)} of {count(total)} read",
+        "kept + dropped = read",
+    )
     yield tile("Dropped", count(dropped), f"by {count(sum(bool(item.dropped) for item in counts))} rules")
     yield tile("Repaired", count(repaired), "kept with a mended text", f"{count(flagged)} kept and flagged")
     yield tile(
         "Answers computed",
-        count(sum(item.verified + item.found for item in computing)),
-        f"{count(sum(item.verified for item in computing))} right, {count(sum(item.found for item in computing))} wrong",
+        count(right + amiss),
+        f"{count(right)} right, {count(amiss)} wrong",
     )
 
 
@@ -134,7 +141,7 @@ def _examples(loaded: LoadedRecords, decisions: Sequence[Decision]) -> str:
                 task = clipped(record.instruction, _SHOWN_CHARACTERS)
                 shown[finding.rule].append((record.origin, finding.rule, clipped(said, _SHOWN_CHARACTERS), task))
     rows = [row for group in shown.values() for row in group]
-    return table(("Row", "Rule", "Found", "Instruction"), rows, numbers=0, shown=len(rows)) if rows else ""
+    return table(("Row", "Rule", "Found", "Instruction"), rows, numbers=0, shown=len(rows), codes=2) if rows else ""
 
 
 def _set(before: SetStatistics, after: SetStatistics) -> str:

@@ -29,9 +29,23 @@ _STOP_WORDS = {
 }
 """Common words; the language of a Latin text is the one with most of them, if it has two at least."""
 
-_COMMON = {language: frozenset(word for word in words.split() if len(word) > 1) for language, words in _STOP_WORDS.items()}
+_COMMON = {
+    language: frozenset(word for word in words.split() if len(word) > 1) for language, words in _STOP_WORDS.items()
+}
 _FEWEST_COMMON = 2
-_SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "DEVANAGARI", "THAI", "HANGUL", "HIRAGANA", "KATAKANA", "CJK")
+_SCRIPTS = (
+    "LATIN",
+    "CYRILLIC",
+    "GREEK",
+    "ARABIC",
+    "HEBREW",
+    "DEVANAGARI",
+    "THAI",
+    "HANGUL",
+    "HIRAGANA",
+    "KATAKANA",
+    "CJK",
+)
 _SAMPLED_LETTERS = 400
 
 
@@ -121,7 +135,8 @@ def _measure(words: Iterable[int]) -> Lengths | None:
 def guess_language(text: str) -> str:
     """Return the language of a text by its script and its common words.
 
-    It tells eleven languages in Latin letters apart where the text has a sentence or more. Code and names are "not told".
+    It tells eleven languages in Latin letters apart where the text has a sentence or more. Code and names are "not
+    told".
 
     >>> guess_language("What is the capital of France?")
     'English'
@@ -136,7 +151,9 @@ def guess_language(text: str) -> str:
     if scripts["HIRAGANA"] + scripts["KATAKANA"] > len(letters) // 10:
         return "Japanese"
     if not scripts[script] or script != "LATIN":
-        return {"CJK": "Chinese", "HANGUL": "Korean"}.get(script, script.capitalize()) if scripts[script] else "not told"
+        return (
+            {"CJK": "Chinese", "HANGUL": "Korean"}.get(script, script.capitalize()) if scripts[script] else "not told"
+        )
     words = Counter(re.findall(r"[^\W\d_]+", text.lower()))
     score = {language: sum(words[word] for word in common) for language, common in _COMMON.items()}
     best = max(score, key=lambda language: score[language])

@@ -13,9 +13,15 @@ from alpaca_lora.records import Record
 __all__ = ["SYNTAX"]
 
 _FENCE = re.compile(r"```[ \t]*([\w+#-]*)[ \t]*\n(.*?)```", re.S)
-_WANTS_JSON = re.compile(r"\b(?:valid |into |to |as |in |a |an |create |generate |write |the )json\b(?! (?:schema|web token|parser))|\bjson (?:object|array|format|file|string|representation|data|document)\b", re.I)
+_WANTS_JSON = re.compile(
+    r"\b(?:valid |into |to |as |in |a |an |create |generate |write |the )json\b(?! (?:schema"
+    r"|web token|parser))|\bjson (?:object|array|format|file|string|representation|data|document)\b",
+    re.I,
+)
 _PYTHON = re.compile(r"\bpython\b", re.I)
-_PYTHON_LINE = re.compile(r"^(?:def \w+\(|class \w+[(:]|import \w+|from \w+ import |print\(|for \w+ in .*:|while .*:|if .*:)")
+_PYTHON_LINE = re.compile(
+    r"^(?:def \w+\(|class \w+[(:]|import \w+|from \w+ import |print\(|for \w+ in .*:|while .*:|if .*:)"
+)
 _OPEN = re.compile(r"^[ \t]*(?:>>>|\.\.\.|In \[|\$ |# ?\.\.\.|%|!)|<[A-Za-z_ ]+>|\bpseudo", re.M)
 
 
@@ -59,7 +65,9 @@ def _python_syntax(record: Record) -> Verdict | None:
 def _xml_syntax(record: Record) -> Verdict | None:
     """Parse what stands for XML in the answer; documents with their own entities are left alone."""
     output = record.output.strip()
-    texts = _blocks(record, "xml") or ([output] if re.search(r"\bxml\b", record.instruction, re.I) and output[:1] == "<" and output[-1:] == ">" else [])
+    texts = _blocks(record, "xml") or (
+        [output] if re.search(r"\bxml\b", record.instruction, re.I) and output[:1] == "<" and output[-1:] == ">" else []
+    )
     texts = [text for text in texts if "<!" not in text]
     for text in texts:
         try:

@@ -10,33 +10,31 @@ and it knows English only. Use it to see the shape of a set, not to label a reco
 import re
 from collections import Counter
 from collections.abc import Iterable
+from importlib.resources import files
 
 __all__ = ["count_verbs", "find_verb_noun"]
 
-_VERBS = frozenset(
-    """
-    add adjust advise analyse analyze annotate answer appraise apply argue arrange articulate ask assess assign
-    brainstorm break build calculate capitalize categorise categorize change characterize check choose cite clarify
-    classify code combine come comment compare compile complete compose compress compute conclude condense conduct
-    consider construct contrast convert correct count craft create critique debate debug decide decipher decode deduce
-    define delete demonstrate derive describe design detect determine develop devise diagnose differentiate discuss
-    distinguish divide draft draw edit elaborate eliminate estimate evaluate examine execute expand explain explore
-    express extract fact-check figure fill find fix flip form format formulate generate give group guess help highlight
-    hypothesize identify illustrate imagine implement imply improve include indicate infer insert integrate interpret
-    introduce invent investigate join judge justify label list locate look make map match measure mention merge modify
-    name narrate note offer order organise organize outline output paraphrase perform pick plan point predict prepare
-    present print produce program proofread propose prove provide pull punctuate put quote rank rate read rearrange
-    recall recite recommend reconstruct record reduce refactor reformat rephrase replace reply report represent research
-    respond restate retell reverse review revise reword rewrite role-play round say search select separate shorten show
-    simplify simulate sketch solve sort specify spell split state structure substitute suggest summarise summarize
-    support swap synthesize tell think transform translate transcribe turn update use verify visualize weigh write
-    """.split()
+_VERBS = frozenset((files("alpaca_lora.curation") / "verbs.txt").read_text(encoding="utf-8").split())
+_OPENING = re.compile(
+    r"^\W*(?:(?:please|kindly|now|then|first)\W+|(?:can|could|would|will) you (?:please )?|i (?:want"
+    r"|need|would like) you to )*",
+    re.I,
 )
-_OPENING = re.compile(r"^\W*(?:(?:please|kindly|now|then|first)\W+|(?:can|could|would|will) you (?:please )?|i (?:want|need|would like) you to )*", re.I)
-_SKIPPED = frozenset("me us him them you the a an this that these those some any each every all both my your our their his her its out up down of list set number series at least following given below above provided new short brief simple good possible different as".split())
-_COUNTED = frozenset("list set series number group collection variety couple pair".split())
+_WORDS = re.compile(r"[\w-]+")
+_COUNTED = frozenset(_WORDS.findall("list set series number group collection variety couple pair"))
+_SKIPPED = _COUNTED | frozenset(
+    _WORDS.findall(
+        "me us him them you the a an this that these those some any each every all both my your our their his her "
+        "its out up down of at least following given below above provided new short brief simple good possible different as "
+        "one two three four five ten"
+    )
+)
 _END = re.compile(
-    r"(?:about|above|after|against|and|are|as|at|based|because|before|behind|below|between|but|by|can|containing|could|describing|during|explaining|for|from|given|has|have|how|if|in|including|into|involving|is|like|made|of|off|on|or|over|regarding|related|should|showing|so|such|than|that|through|to|under|until|using|via|was|were|what|when|where|whether|which|while|who|whose|why|will|with|within|without|would|someone|used|i|we|he|she)\b|\w{3,}ing\b"
+    r"(?:about|above|after|against|and|are|as|at|based|because|before|behind|below|between|but|by|can"
+    r"|containing|could|describing|during|explaining|for|from|given|has|have|how|if|in|including|into"
+    r"|involving|is|like|made|of|off|on|or|over|regarding|related|should|showing|so|such|than|that"
+    r"|through|to|under|until|using|via|was|were|what|when|where|whether|which|while|who|whose|why"
+    r"|will|with|within|without|would|someone|used|i|we|he|she)\b|\w{3,}ing\b"
 )
 _WORD = re.compile(r"[a-z][a-z'’-]*|\d+|[^\w\s]", re.I)
 _PLURALS = ((r"([^aeiou])ies$", r"\1y"), (r"(ss|sh|ch|x|zz)es$", r"\1"), (r"(?<![sui])s$", ""))
@@ -59,12 +57,27 @@ def find_verb_noun(instruction: str) -> tuple[str, str | None] | None:
     for word in words[1:]:
         ends = _END.fullmatch(word) or not word[0].isalnum()
         if ends and noun is None and word not in "\"'“‘([-:":
-            if word in ("to", "whether", "if", "how", "why", "what", "that", "which", "who", "where", "when", ".", "?", "!"):
+            if word in (
+                "to",
+                "whether",
+                "if",
+                "how",
+                "why",
+                "what",
+                "that",
+                "which",
+                "who",
+                "where",
+                "when",
+                ".",
+                "?",
+                "!",
+            ):
                 break
             continue
         if ends and noun not in (None, *_COUNTED):
             break
-        if not ends and word not in _SKIPPED | {"one", "two", "three", "four", "five", "ten"} and word[0].isalpha():
+        if not ends and word not in _SKIPPED and word[0].isalpha():
             noun = word
         elif word in _COUNTED:
             noun = noun or word

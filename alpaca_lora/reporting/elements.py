@@ -73,16 +73,17 @@ def tile(title: str, number: str, *details: str) -> str:
     return f'<div class="tile"><h2>{title}</h2><p class="number">{number}</p>{lines}</div>'
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int, shown: int) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int, shown: int, codes: int = 1) -> str:
     """Return the first rows of a table in a card, and how many more there are.
 
     Args:
         columns: their headings.
         rows: plain texts.
-        numbers: how many columns at the end are aligned to the right; the first column is set as code.
+        numbers: how many columns at the end are aligned to the right.
         shown: most rows.
+        codes: how many columns at the beginning are set as code.
     """
-    styles = ["mono", *[""] * (len(columns) - numbers - 1), *["right"] * numbers]
+    styles = ["mono"] * codes + [""] * (len(columns) - numbers - codes) + ["right"] * numbers
     marks = [f' class="{style}"' if style else "" for style in styles]
     heads = [f' class="{style}"' if style == "right" else "" for style in styles]
     head = "".join(f"<th{mark}>{name}</th>" for mark, name in zip(heads, columns, strict=True))

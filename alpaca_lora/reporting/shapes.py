@@ -53,7 +53,9 @@ def draw_bars(bars: Sequence[Bar], *, title: str, width: int) -> str:
         parts.append(f'<rect class="bar" x="{left:.1f}" y="{y}" width="{kept:.1f}" height="{_BAR}" rx="2"/>')
         if bar.lost:
             lost = max(2.0, bar.lost * scale)
-            parts.append(f'<rect class="lost" x="{left + kept:.1f}" y="{y}" width="{lost:.1f}" height="{_BAR}" rx="2"/>')
+            parts.append(
+                f'<rect class="lost" x="{left + kept:.1f}" y="{y}" width="{lost:.1f}" height="{_BAR}" rx="2"/>'
+            )
         parts.append(f'<text class="end" x="{width - 4}" y="{y + 12}">{html.escape(bar.note)}</text>')
     return _svg(width, len(bars) * _ROW + 4, title, "".join(parts))
 
@@ -78,11 +80,11 @@ def draw_sunburst(groups: Mapping[str, Mapping[str, int]], *, title: str, size: 
     for number, (name, total) in enumerate(sorted(totals.items(), key=lambda item: -item[1])):
         hue = number * 360 // _HUES % 360
         span = 2 * math.pi * total / whole
-        parts.append(_slice(size, (angle, angle + span), radii[:2], f"hsl({hue} 45% 42%)", name, total))
+        parts.append(_slice(size, (angle, angle + span), radii[:2], f"hsl({hue} 45% 38%)", name, total))
         inner = angle
         for place, (member, times) in enumerate(sorted(groups[name].items(), key=lambda item: -item[1])):
             part = 2 * math.pi * times / whole
-            colour = f"hsl({hue} 42% {50 + place * 5 % 20}%)"
+            colour = f"hsl({hue} 40% {46 + place % 4 * 4}%)"
             parts.append(_slice(size, (inner, inner + part), radii[1:], colour, member, times))
             inner += part
         angle += span
@@ -92,7 +94,8 @@ def draw_sunburst(groups: Mapping[str, Mapping[str, int]], *, title: str, size: 
 def standalone(svg: str) -> str:
     """Return an `<svg>` element as a file of its own, with a namespace and colours."""
     head, _, rest = svg.partition(">")
-    return f'{head.replace("<svg", "<svg xmlns=" + chr(34) + "http://www.w3.org/2000/svg" + chr(34))}><style>{_STYLE}</style>{rest}\n'
+    named = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    return f"{named}><style>{_STYLE}</style>{rest}\n"
 
 
 def _svg(width: float, height: float, title: str, content: str) -> str:
@@ -104,7 +107,12 @@ def _slice(
 ) -> str:
     """Return a piece of a ring with its name along the radius, where there is room for it."""
     first, last = angles[0], min(angles[1], angles[0] + 2 * math.pi - 1e-4)  # an arc that ends where it begins is none
-    corners = [_at(size, first, radii[0]), _at(size, first, radii[1]), _at(size, last, radii[1]), _at(size, last, radii[0])]
+    corners = [
+        _at(size, first, radii[0]),
+        _at(size, first, radii[1]),
+        _at(size, last, radii[1]),
+        _at(size, last, radii[0]),
+    ]
     far = int(last - first > math.pi)
     path = (
         f"M{corners[0]}L{corners[1]}A{radii[1]:.1f} {radii[1]:.1f} 0 {far} 1 {corners[2]}"
