@@ -29,9 +29,8 @@ _PLAYED = re.compile(
     re.I,
 )
 _DANGLING = re.compile(
-    r"(?:[,(\[{–—&]|[^.!?:;\s]\s(?:and|or|but|the|an?|of|to|in|with|for|from|that|which|because"
-    r"|such as|including|by|is|are|was|were|their|its|your|our))$",
-    re.I,
+    r"(?:[,(\[{–—&]|(?<!sq)[^.!?:;\s]\s(?:and|or|but|the|an?|of|to|in|with|for|from|that|which|because"
+    r"|such as|including|by|is|are|was|were|their|its|your|our))$"
 )
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _FEWEST_REPEATS = 4
@@ -45,7 +44,7 @@ def _input_equals_output(record: Record) -> Verdict | None:
     same = record.output.strip() and _plain(record.input) == _plain(record.output)
     allowed = re.search(
         r"\b(?:correct|edit|proofread|grammar|spell\w*|fix|remove|sort|order|arrange|error|mistake"
-        r"|copy|repeat|identical|without changing|if (?:needed|necessary)|same)",
+        r"|copy|repeat|identical|upper|lower|capital|case|without changing|if (?:needed|necessary)|same)",
         record.instruction,
         re.I,
     )

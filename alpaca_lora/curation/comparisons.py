@@ -13,7 +13,7 @@ from alpaca_lora.curation.catalog import CONFLICT, CONTAMINATION, EXACT, NEAR, R
 from alpaca_lora.curation.measured import Finding
 from alpaca_lora.curation.settings import Compare, Method
 from alpaca_lora.records import Record
-from alpaca_lora.selfinstruct.novelty import Match, NoveltyIndex, compared_text, words
+from alpaca_lora.selfinstruct.novelty import Match, NoveltyIndex, compared_text, rouge_l, words
 
 __all__ = ["compare_with_held_out", "compare_within"]
 
@@ -36,7 +36,7 @@ def compare_within(
 
     Args:
         records: after repairs.
-        compare: what is compared.
+        compare: what is compared; of two tasks, the inputs alone too where both have one, and the lower score counts.
         method: `exact` is ROUGE-L of every pair; `minhash` estimates the Jaccard similarity of the characters' 5-grams,
             and misses some pairs near the floor.
         tick: called after each record with the number of records done.
@@ -51,7 +51,8 @@ def compare_within(
     found: Found = defaultdict(list)
     first: dict[tuple[str, ...], int] = {}
     tasks: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    matches = _MATCHERS[method](float(RULES[NEAR].floor or 0))
+    floor = float(RULES[NEAR].floor or 0)
+    matches = _MATCHERS[method](floor)
     indexed: list[int] = []
     for place, record in enumerate(records):
         task = (_plain(record.instruction), _plain(record.input))
@@ -62,13 +63,23 @@ def compare_within(
             for other in tasks[task][-_MOST_PAIRS:]:
                 found[place].append(Finding(CONFLICT, f"the task of {records[other].origin}", other=other))
             tasks[task].append(place)
-            alike = sorted(matches(compared_text(record, with_input=compare == "task")), key=lambda match: -match.score)
-            for match in sorted(alike[:_MOST_PAIRS]):
-                other = indexed[match.number]
-                found[place].append(Finding(NEAR, f"like {records[other].origin}", match.score, other))
+            alike = [
+                match._replace(score=min(match.score, _inputs(record, records[indexed[match.number]], compare)))
+                for match in matches(compared_text(record, with_input=compare == "task"))
+            ]
+            for match in sorted(sorted(alike, key=lambda match: -match.score)[:_MOST_PAIRS]):
+                if match.score > floor:
+                    other = indexed[match.number]
+                    found[place].append(Finding(NEAR, f"like {records[other].origin}", match.score, other))
             indexed.append(place)
         tick(place + 1)
     return found
+
+
+def _inputs(record: Record, other: Record, compare: Compare) -> float:
+    """Return how alike the inputs of two records are, so that a long instruction cannot hide that they differ."""
+    first, second = words(record.input), words(other.input)
+    return rouge_l(first, second) if compare == "task" and first and second else 1.0
 
 
 def _plain(text: str) -> str:

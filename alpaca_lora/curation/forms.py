@@ -11,7 +11,7 @@ from alpaca_lora.records import Record
 
 __all__ = ["FORMS"]
 
-_NUMBER = rf"(\d{{1,3}}|{'|'.join(WORDS)}|fifteen|twenty|thirty)"
+_NUMBER = rf"(\d{{1,4}}|{'|'.join(WORDS)}|fifteen|twenty|thirty)"
 _LISTS = re.compile(
     rf"^\W*(?:please |can you )?(?:list|name|give|provide|suggest|generate|create|identify|mention"
     rf"|write|come up with|find|describe|propose|outline|state|tell|offer|recommend|think of"
@@ -33,12 +33,12 @@ _PROSE = re.compile(
 )
 _AT_MOST = re.compile(
     r"\b(?:in|with|using|within)? ?(?:under|no more than|at most|fewer than|less than|maximum of"
-    r"|max\.?|up to|within|not exceed(?:ing)?|no longer than) (?:a )?(\d{1,4}) words\b"
-    r"|\b(\d{1,4}) words (?:or less|or fewer|maximum|max|at most)\b",
+    rf"|max\.?|up to|within|not exceed(?:ing)?|no longer than) (?:a )?{_NUMBER} words\b"
+    rf"|\b{_NUMBER} words (?:or less|or fewer|maximum|max|at most)\b",
     re.I,
 )
 _AT_LEAST = re.compile(
-    r"\b(?:at least|minimum of|no fewer than|not less than) (\d{1,4}) words\b|\b(\d{1,4}) words (?:or more|minimum)\b",
+    rf"\b(?:at least|minimum of|no fewer than|not less than) {_NUMBER} words\b|\b{_NUMBER} words (?:or more|minimum)\b",
     re.I,
 )
 _UNCLEAR_END = re.compile(
@@ -94,15 +94,16 @@ def _length(record: Record) -> Verdict | None:
         return None
     if found := _AT_MOST.search(record.instruction):
         return Verdict(
-            words <= int(found[1] or found[2]), f"at most {found[1] or found[2]} words wanted, {words} written"
+            words <= _number(found[1] or found[2]), f"at most {found[1] or found[2]} words wanted, {words} written"
         )
     if found := _AT_LEAST.search(record.instruction):
         return Verdict(
-            words >= int(found[1] or found[2]), f"at least {found[1] or found[2]} words wanted, {words} written"
+            words >= _number(found[1] or found[2]), f"at least {found[1] or found[2]} words wanted, {words} written"
         )
     asked = _PROSE.findall(record.instruction)
     if len(asked) != 1 or re.search(
-        r"\b(?:or two|to two|or three|to three|or more|-\d|each|every|at least|about|following|this"
+        r"\b(?:or two|to two|or three|to three|or more|-\d|each|every|at least|about \w+ (?:words|sentences"
+        r"|paragraphs)|following|this"
         r"|these|given|the \w+ sentences?)\b",
         record.instruction,
         re.I,

@@ -13,6 +13,7 @@ _FIELDS = ("instruction", "input", "output")
 _NO_INPUT = re.compile(
     r"\W*(?:no[ _-]?(?:additional |further )?inputs?(?: (?:needed|required|provided|given|necessary))?|none)\W*", re.I
 )
+_ABOUT_WORDS = re.compile(r"\b(?:words?|terms?|translate|synonyms?|antonyms?|spell)\b", re.I)
 _NO_OUTPUT = re.compile(
     r"[\s\"'`<>\[\]().*_-]*(?:n ?/ ?a|none|null|nil|tbd|todo|no[ _-]?(?:output|answer|response)|output|placeholder"
     r"|not (?:applicable|available))[\s\"'`<>\[\]().*_-]*|[.,;:!?'\"-]{1,3}|-+|\.+",
@@ -64,6 +65,8 @@ def _in_fields(pattern: re.Pattern[str], fields: tuple[str, ...] = _FIELDS) -> C
 
 def _no_input_marker(record: Record) -> Verdict | None:
     marked = _NO_INPUT.fullmatch(record.input) or _NOT_APPLICABLE.fullmatch(record.input)
+    if _ABOUT_WORDS.search(record.instruction):
+        return None
     return wrong(f"input: {record.input!r}") if record.input.strip() and marked else None
 
 
@@ -138,6 +141,8 @@ def _trimmed(text: str) -> str:
 
 def _surrounding_whitespace(record: Record) -> Verdict | None:
     fields = [field for field in _FIELDS if getattr(record, field) != _trimmed(getattr(record, field))]
+    if not record.output.strip():
+        fields = [field for field in fields if field != "output"]  # which is empty_output
     return wrong(f"around {', '.join(fields)}") if fields else None
 
 

@@ -33,7 +33,7 @@ _COUNT = re.compile(
 )
 _LETTER = re.compile(
     r"how many (?:times (?:does|is) )?(?:the )?(?:letters? )?['\"“‘]?(\w)['\"”’]?(?:s"
-    r"|'s)? (?:letters? )?(?:appears?|occurs?|used|are (?:there )?|is )?(?:in|present)",
+    r"|'s)? (?:letters? )?(?:appears?|occurs?|used|are (?:there )?|is )? ?(?:in|present)",
     re.I,
 )
 _LIMITED = re.compile(
@@ -94,7 +94,8 @@ def _sorting(record: Record) -> Verdict | None:
     if not _SORT.search(record.instruction) or not ways or (len(ways) > 1 and ways != ["descending", "alphabetical"]):
         return None
     if re.search(
-        r"\b(?:by|based on|according to|function|program|code|script|sql|letters|last names?|then)\b",
+        r"\b(?:by|based on|according to|ignoring|except|without|regardless|function|program|code|script"
+        r"|sql|letters|last names?|then)\b",
         record.instruction,
         re.I,
     ):
@@ -125,7 +126,7 @@ def _sorting(record: Record) -> Verdict | None:
 
 def _answer_line(output: str) -> str:
     """Return the part of an answer that lists: all lines of a list, else the line with most commas."""
-    lines = output.strip().splitlines()
+    lines = [line for text in output.strip().splitlines() for line in re.split(r"(?<=\w)\.\s+(?=[A-Z])", text)]
     marked = [line for line in lines if re.match(r"\s*(?:\d{1,2}[.)]\s|[-*•])", line)]
     if len(marked) >= 3 or len(lines) == 1:
         return "\n".join(marked if len(marked) >= 3 else lines)

@@ -46,6 +46,7 @@ _VISUAL = (
 _MEDIA = re.compile(
     rf"^\W*(?:please )?(?:draw|paint|sketch|photograph|film|sing|hum)\b(?! (?:a |the |any "
     rf"|some )?(?:conclusions?|inferences?|comparisons?|attention|parallels?|distinctions?|analog\w+"
+    rf"|plans?\b|outlines?|timelines?|arguments?|strateg\w+|scenes?|stor\w+|schedules?"
     rf"|out\b|from\b|upon\b|on\b|up\b))"
     rf"|^\W*(?:please )?(?:create|make|generate|produce|design|render|record|compose|show|send|play"
     rf"|take|find|plot|edit|crop|upload|download)(?: me)?(?: an?| the| some| this"
@@ -84,8 +85,9 @@ _REFERS = re.compile(
     r"|\b(?:given|provided|following) (?:below |above )?(?:text|sentences?|paragraph|passage|article"
     r"|list|words?|data|numbers?|code|story|poem|dialogue|conversation|email|table|phrase|statement"
     r"|information|input|essay|review|tweet)\b"
-    r"|\b(?:text|sentences?|paragraph|passage|article|list|code|story|information|data"
-    r"|table) (?:given |provided |written )?(?:below|above)\b"
+    r"|\b(?:text|sentences?|paragraph|passage|article|list|code|story|information|data|table|review|email"
+    r"|message|conversation|poem) (?:given |provided |written )?(?:below|above)\b|\binformation (?:provided|given)\b"
+    r"|\b(?:in|of|from) this (?:text|sentence|paragraph|passage|article|list|story|poem|email|review)\b"
     r"|^\W*(?:summari[sz]e|translate|rewrite|rephrase|paraphrase|classify|edit|correct|proofread"
     r"|analy[sz]e|shorten|simplify) (?:this|these|the) (?:text|sentences?|paragraph|passage|article"
     r"|list|words?|code|story|poem|email|phrase|statement|essay|review|tweet|conversation)\b(?! (?:of"
@@ -103,7 +105,7 @@ _WANTS_CODE = re.compile(
     r"|php|ruby|go|rust|r|swift|typescript|kotlin) (?:code|program|script|function|method|class|query"
     r"|statement|snippet|command|page)|(?:sql|html|css|regex|regular expression)\b(?! \w+ (?:tutorial"
     r"|book|course))|(?:for|while) loop\b|code snippet|piece of code|(?:a|the) (?:function|program"
-    r"|script|class|algorithm) (?:that|to|in|which|for) )",
+    r"|script|class|algorithm) (?:that|to|in|which|for) (?!a (?:video|film|movie|play|podcast)))",
     re.I,
 )
 _CODE = re.compile(

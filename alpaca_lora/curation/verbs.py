@@ -24,9 +24,9 @@ _WORDS = re.compile(r"[\w-]+")
 _COUNTED = frozenset(_WORDS.findall("list set series number group collection variety couple pair"))
 _SKIPPED = _COUNTED | frozenset(
     _WORDS.findall(
-        "me us him them you the a an this that these those some any each every all both my your our their his her "
-        "its out up down of at least following given below above provided new short brief simple good possible different as "
-        "one two three four five ten"
+        "me us him them you the a an this that these those some any each every all both my your our their his "
+        "her its out up down of at least following given below above provided new short brief simple good possible "
+        "different as one two three four five ten"
     )
 )
 _END = re.compile(
