@@ -14,6 +14,8 @@ from alpaca_lora.prompts import Prompter, Template, available_templates
 from alpaca_lora.records import Record, load_records, save_records
 
 __all__ = [
+    "CurationResult",
+    "CurationSettings",
     "FinetuneConfig",
     "FinetuneResult",
     "GenerationResult",
@@ -28,6 +30,7 @@ __all__ = [
     "Template",
     "__version__",
     "available_templates",
+    "curate",
     "errors",
     "finetune",
     "generate_instructions",
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
         SelfInstructConfig,
         load_config,
     )
+    from alpaca_lora.curation import CurationResult, CurationSettings, curate
     from alpaca_lora.models import LocalTeacher
     from alpaca_lora.selfinstruct import GenerationResult, generate_instructions
     from alpaca_lora.serving import load
@@ -54,6 +58,8 @@ if TYPE_CHECKING:
 else:
     # Out of the type checker's sight: a module with a visible `__getattr__` makes every misspelling an `object`.
     _HOMES = {
+        "CurationResult": "alpaca_lora.curation",
+        "CurationSettings": "alpaca_lora.curation",
         "FinetuneConfig": "alpaca_lora.config",
         "FinetuneResult": "alpaca_lora.training",
         "GenerationResult": "alpaca_lora.selfinstruct",
@@ -63,6 +69,7 @@ else:
         "OpenAITeacher": "alpaca_lora.teachers",
         "QuantizationSettings": "alpaca_lora.config",
         "SelfInstructConfig": "alpaca_lora.config",
+        "curate": "alpaca_lora.curation",
         "finetune": "alpaca_lora.training",
         "generate_instructions": "alpaca_lora.selfinstruct",
         "load": "alpaca_lora.serving",

@@ -47,6 +47,13 @@ def test_prompts_prints_a_prompt_and_a_response_without_torch(examples, run_pyth
     assert "### Response:\nDoes the train leave at noon?\nresponse: Red, blue and yellow.\n" in done.stdout
 
 
+def test_curate_counts_every_record_and_decides_anew(examples, run_python, tmp_path):
+    done = run_python("-c", NO_TORCH, examples / "05_curate.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("395 read = 394 kept + 1 dropped\n")
+    assert (tmp_path / "runs/curated-strict/report.html").is_file()
+
+
 @pytest.mark.slow
 def test_finetune_lora_trains_and_answers(trained, workplace):
     metrics = metrics_in(trained)

@@ -34,6 +34,8 @@ def facade_homes(source):
 
 def test_the_facade_exports_what_this_release_promises():
     assert alpaca_lora.__all__ == [
+        "CurationResult",
+        "CurationSettings",
         "FinetuneConfig",
         "FinetuneResult",
         "GenerationResult",
@@ -48,6 +50,7 @@ def test_the_facade_exports_what_this_release_promises():
         "Template",
         "__version__",
         "available_templates",
+        "curate",
         "errors",
         "finetune",
         "generate_instructions",

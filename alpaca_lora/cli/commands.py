@@ -65,6 +65,18 @@ def chat(arguments: list[str]) -> int:
     return converse(options) if options.prompt is None else answer_once(options)
 
 
+def curate(arguments: list[str]) -> int:
+    """Clean a set of records by named rules, and say of each row why it is in or out.
+
+    Repairs what can be mended without loss, recomputes answers where they can be computed, compares records with each
+    other and with evaluation sets. The directory gets the curated records, a page, a ledger of every finding and
+    decision, a datasheet and a patch; other thresholds and actions can be tried on the same findings with --replay.
+    """
+    from alpaca_lora.cli.curation import CurateOptions, curate_file
+
+    return curate_file(_parse(curate, arguments, CurateOptions))
+
+
 def inspect(arguments: list[str]) -> int:
     """Show records token by token as the trainer gets them: what is masked, what is learned, where the answer ends."""
     from alpaca_lora.cli.flags import INSPECT, make_flags, read_config
@@ -133,6 +145,16 @@ COMMANDS = {
             "--num 500 --budget-tokens 2000000 --output-dir runs/ollama",
             'alpaca-lora generate --teacher openai --model gpt-5-mini --domain "questions of patients about medicines" '
             "--seeds my-seeds.jsonl --num 500 --budget-usd 1 --pilot 5",
+        ),
+    ),
+    "curate": Command(
+        curate,
+        "clean a set of records, and say of each row why it is in or out",
+        (
+            "alpaca-lora curate my.jsonl --output-dir runs/curated",
+            "alpaca-lora curate my.jsonl --output-dir runs/curated --against eval.jsonl --action refusal=drop",
+            "alpaca-lora curate my.jsonl --output-dir runs/looser --replay runs/curated --threshold near_duplicate=0.8",
+            "alpaca-lora curate --rules",
         ),
     ),
     "inspect": Command(
