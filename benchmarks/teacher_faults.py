@@ -1,4 +1,4 @@
-"""Show that no paid answer is lost or paid twice: generation against a faulty server on loopback, killed again and again.
+"""Show that no paid answer is lost or paid twice: generation against a faulty server on loopback, killed many times.
 
     python benchmarks/teacher_faults.py kills      # 2,000 rows, 20 times kill -9, against an uninterrupted run
     python benchmarks/teacher_faults.py faults     # 10,000 requests of which 40 % fail
@@ -105,7 +105,7 @@ def show_kills(place, rows, kills):
     interrupted = sum(event["event"] == "doubt" for event in events(place / "killed"))
     for name in OUTPUTS:
         check(f"{name} is the same, byte for byte", all_equal(place, name))
-    check(f"{killed} kills left {interrupted} calls in flight; {twice} requests answered twice", twice == 0)
+    check(f"{kills} kills left {interrupted} calls in flight; {twice} requests answered twice", twice == 0)
     check(f"ledger {settled:,} + {doubtful:,} in doubt, bill {billed:,} tokens", settled + doubtful >= billed)
     check(f"settled is the bill of every answer that is used: {settled:,} = {billed:,}", settled == billed)
     print(f"     uninterrupted {seconds:.0f} s, {len(server.seen):,} requests were sent in all")

@@ -1,10 +1,8 @@
 """A teacher on loopback: answers that depend on the question alone, faults by schedule, and a bill of its own.
 
-Run as `python -m tests.scripted_teacher --rate 0.4` it prints its address and serves until it is killed; `/bill` shows
-what it would charge.
+Its answers never change, so a run against it can be compared with another one, and its bill with a ledger.
 """
 
-import argparse
 import asyncio
 import base64
 import gzip
@@ -15,10 +13,50 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-VERBS = (
-    "Explain Describe Compare Summarise Rewrite List Plan Sort Translate Suggest Outline Judge Correct Invent".split()
-)
-SYLLABLES = "ba ce di fo gu ha je ki lo mu na pe qui ro su ta ve wi xo yu za bri cla dre flo gru".split()
+VERBS = [
+    "Explain",
+    "Describe",
+    "Compare",
+    "Summarise",
+    "Rewrite",
+    "List",
+    "Plan",
+    "Sort",
+    "Translate",
+    "Suggest",
+    "Outline",
+    "Judge",
+    "Correct",
+    "Invent",
+]
+SYLLABLES = [
+    "ba",
+    "ce",
+    "di",
+    "fo",
+    "gu",
+    "ha",
+    "je",
+    "ki",
+    "lo",
+    "mu",
+    "na",
+    "pe",
+    "qui",
+    "ro",
+    "su",
+    "ta",
+    "ve",
+    "wi",
+    "xo",
+    "yu",
+    "za",
+    "bri",
+    "cla",
+    "dre",
+    "flo",
+    "gru",
+]
 TRANSIENT = (
     "busy",
     "server_500",
@@ -130,8 +168,6 @@ class ScriptedTeacher:
             writer.transport.abort()
 
     async def _respond(self, writer, path, headers, body):
-        if path == "/bill":
-            return await _send(writer, 200, json.dumps(self.bill))
         if path.endswith("/models"):
             return await _send(writer, 200, json.dumps({"data": [{"id": "teacher-a"}, {"id": "teacher-b"}]}))
         asked = json.loads(body)
@@ -175,7 +211,8 @@ def answer_text(prompt, seed):
     if "20 tasks" in prompt:
         tasks = [_task(draw) for _ in range(6)]
         pieces = (
-            f" {task['instruction']}\n{number}. Input:\n{task['input'] or '<noinput>'}\n{number}. Output:\n{task['output']}\n"
+            f" {task['instruction']}\n{number}. Input:\n{task['input'] or '<noinput>'}\n"
+            f"{number}. Output:\n{task['output']}\n"
             for number, task in enumerate(tasks, start=4)
         )
         return "".join(f"###\n{n}. Instruction:{piece}" for n, piece in enumerate(pieces, start=4)).removeprefix(
@@ -348,23 +385,3 @@ FAULTS = {
 def redirecting(target):
     """A fault that sends the client elsewhere."""
     return _error(302, message="moved", more=[f"location: {target}"])
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--rate", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--once", action="store_true")
-    parser.add_argument("--latency", type=float, default=0.0)
-    options = parser.parse_args()
-    server = ScriptedTeacher(
-        seed=options.seed, rate=options.rate, once=options.once, latency_seconds=options.latency, port=options.port
-    )
-    with server:
-        print(server.url, flush=True)
-        threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

@@ -3,7 +3,7 @@
 from alpaca_lora.selfinstruct.novelty import Match, NoveltyIndex, compared_text
 from alpaca_lora.selfinstruct.pipeline import GenerationResult, generate_instructions
 from alpaca_lora.selfinstruct.preparation import Preparation, prepare_generation
-from alpaca_lora.selfinstruct.seeds import SeedTask, Seeds, load_seeds
+from alpaca_lora.selfinstruct.seeds import Seeds, SeedTask, load_seeds
 from alpaca_lora.selfinstruct.summary import GenerationSummary, render_generation
 
 __all__ = [

@@ -174,7 +174,7 @@ class Ledger:
         crc = zlib.crc32(body.encode("utf-8"), self._crc)
         if check != f'{crc:08x}"}}':
             raise RunError(
-                f"{str(self.path)!r}:{number}: the line does not agree with its checksum, so the journal was changed or "
+                f"{str(self.path)!r}:{number}: the line does not agree with its checksum, so it was changed or "
                 "damaged: restore it from a copy, or give a new output_dir"
             )
         self._crc = crc

@@ -14,14 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from alpaca_lora import _files, _runs
 from alpaca_lora.config import SelfInstructConfig
-from alpaca_lora.records import save_records
+from alpaca_lora.records import Record, save_records
 from alpaca_lora.selfinstruct.calls import Caller, Priced, Status, Stop, in_order
 from alpaca_lora.selfinstruct.choosing import Chooser, Decision
 from alpaca_lora.selfinstruct.display import Display
-from alpaca_lora.selfinstruct.fewshot import Asked, TaskWriter
+from alpaca_lora.selfinstruct.fewshot import Asked
 from alpaca_lora.selfinstruct.filters import output_rule, unstorable
 from alpaca_lora.selfinstruct.ledger import Ledger
 from alpaca_lora.selfinstruct.passes import (
@@ -215,16 +216,16 @@ class _Run:
                 yield decision
 
     async def _answer(self, decision: Decision) -> Decision:
-        assert decision.record is not None and self.prepared.answers is not None  # noqa: S101 - for the type checker
-        answer = await self.caller.ask(self.prepared.answers, answer_request(decision.key, decision.record))
-        record, rule = answered(decision.record, answer)
+        task, teacher = cast("Record", decision.record), cast("Priced", self.prepared.answers)
+        answer = await self.caller.ask(teacher, answer_request(decision.key, task))
+        record, rule = answered(task, answer)
         return replace(decision, record=record, rule=rule or unstorable(record) or output_rule(record) or "")
 
     async def _judge(self, decision: Decision) -> Decision:
-        assert decision.record is not None and self.prepared.judge is not None  # noqa: S101 - for the type checker
         if decision.rule:
             return decision
-        answer = await self.caller.ask(self.prepared.judge, verdict_request(decision.key, decision.record))
+        task, teacher = cast("Record", decision.record), cast("Priced", self.prepared.judge)
+        answer = await self.caller.ask(teacher, verdict_request(decision.key, task))
         return replace(decision, rule=read_verdict(answer) or "")
 
     def _cost(self) -> str:

@@ -99,7 +99,7 @@ class Preparation:
             what = "instruction and input" if self.config.novelty_with_input else "the instruction"
             found.append(f"novelty: published 0.7 on the instruction, here {self.config.novelty_threshold:g} on {what}")
         found.append(
-            f"random numbers: published none fixed, here seed {self.config.seed}; answers are used in the order of requests"
+            f"random numbers: published none fixed, here seed {self.config.seed}; answers are used in request order"
         )
         return found
 
@@ -171,7 +171,7 @@ def _priced(teacher: Teacher, config: SelfInstructConfig) -> Priced:
         )
     if price is None and config.budget_usd is not None:
         raise ConfigError(
-            f"the price of {teacher.model!r} is not known, so budget_usd cannot hold: leave it out and keep budget_tokens"
+            f"the price of {teacher.model!r} is not known, so budget_usd cannot hold: leave it out, keep budget_tokens"
         )
     return Priced(teacher, price)
 

@@ -3,7 +3,7 @@
 A profile is data. Whatever differs from the published recipe is printed by every run, each with its reason.
 
 Source: https://github.com/tatsu-lab/stanford_alpaca/blob/761dc5bfbdeeffa89b8bff5d038781a4055f796a/generate_instruction.py
-and its prompt.txt. The requirements are asked for in words of our own; `requirements` of a run takes the published file.
+and its prompt.txt. The requirements are asked for in words of our own; a run's `requirements` takes the published file.
 """
 
 from collections.abc import Iterator
@@ -127,7 +127,7 @@ _REASONS = {
     "stop": "the published strings cut every output that holds '2020.' or '$20.'",
     "form": "splitting at '###' breaks on Markdown headings, and every later task of that answer is lost",
     "output_first": "labels come out balanced when the output is written before the input (Self-Instruct)",
-    "instruction_rules": "'map', 'file', 'graph', 'draw', 'plot' and 'go to' also occur in tasks of pure text, programs "
+    "instruction_rules": "'map', 'file', 'graph', 'draw', 'plot' and 'go to' occur in tasks of pure text too, programs "
     "can be written, and not every language begins with ASCII",
     "output_rules": "the published generator keeps empty, refused and repeated outputs",
     "exact_duplicates": "ROUGE-L reads ASCII letters and digits only",

@@ -62,7 +62,7 @@ def _usage(given: Any) -> Usage | None:
     """Return what the teacher says it used, or None where that cannot be."""
     if not isinstance(given, dict):
         return None
-    counts = [given.get("prompt_tokens"), given.get("completion_tokens")]
-    if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
+    prompt, completion = given.get("prompt_tokens"), given.get("completion_tokens")
+    if type(prompt) is not int or type(completion) is not int or min(prompt, completion) < 0:
         return None
-    return Usage(*counts)
+    return Usage(prompt, completion)

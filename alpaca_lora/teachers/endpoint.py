@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from alpaca_lora._optional import require
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.teachers.bodies import read_answer
-from alpaca_lora.teachers.protocol import Answer, Fault, Request
+from alpaca_lora.teachers.protocol import Answer, Fault, FaultKind, Request
 from alpaca_lora.teachers.secrets import read_key
 from alpaca_lora.teachers.transport import make_http_client
 
@@ -180,7 +180,7 @@ class OpenAITeacher:
         if status == 429:
             return Fault("busy", f"{self._host()} is busy ({said})", retry_after=_retry_after(error.response.headers))
         if status >= 500 or status in (407, 408, 409, 425):
-            kind = "connection" if status == 407 else "server"
+            kind: FaultKind = "connection" if status == 407 else "server"
             wait = _retry_after(error.response.headers)
             return Fault(kind, f"{self._host()} failed with {status} ({said})", retry_after=wait)
         if status == 413 or (status in (400, 422) and (_TOO_LONG.search(detail) or _FILTERED.search(detail))):

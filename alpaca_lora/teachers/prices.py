@@ -1,6 +1,6 @@
 """What a token costs. Prices come from a file of the user, since they change without notice and a stale one is a lie.
 
-The file is a JSON object: {"model-name": {"input": 0.15, "output": 0.6}}, in US dollars per million tokens. All sums are
+The file is a JSON object: {"model-name": {"input": 0.15, "output": 0.6}}, in US dollars per million tokens. Sums are
 exact decimals.
 """
 

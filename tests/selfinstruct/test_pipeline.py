@@ -1,4 +1,4 @@
-"""Whole runs against a server on loopback: what they keep, what they cost, and that nothing stops them from ending alike."""
+"""Whole runs against a server on loopback: what they keep, what they cost, and that all ways lead to the same bytes."""
 
 import json
 import re
@@ -91,9 +91,12 @@ def test_a_wrong_key_stops_at_once_and_is_never_shown(generate, key, fault, tmp_
 
 @pytest.mark.catalogue(114)
 def test_an_unknown_model_stops_at_once(generate):
-    with ScriptedTeacher(script=lambda key, attempt: "no_model") as server:
-        with pytest.raises(TeacherRefusedError, match="has no model 'teacher-a'.*it offers teacher-a, teacher-b"):
-            generate(server, concurrency=1)
+    said = "has no model 'teacher-a'.*it offers teacher-a, teacher-b"
+    with (
+        ScriptedTeacher(script=lambda key, attempt: "no_model") as server,
+        pytest.raises(TeacherRefusedError, match=said),
+    ):
+        generate(server, concurrency=1)
     assert len(server.seen) == 1
 
 
@@ -207,7 +210,7 @@ def test_a_budget_of_nothing_refuses_before_the_first_call(generate, server, bud
             {"budget_tokens": None, "budget_usd": 1.0},
             "the price of 'teacher-a' is not known, so budget_usd cannot hold",
         ),
-        ({"budget_usd": 1.0}, "leave it out and keep budget_tokens"),
+        ({"budget_usd": 1.0}, "leave it out, keep budget_tokens"),
     ],
 )
 def test_no_call_is_made_without_a_budget_that_can_hold(generate, server, settings, said, monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """Every fault of a teacher that the catalogue names, against a server on loopback that commits it."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from alpaca_lora.errors import ConfigError, TeacherRefusedError
@@ -102,9 +104,10 @@ def test_an_endpoint_that_is_not_there_is_named(ask):
 
 @pytest.mark.catalogue(116)
 def test_an_endpoint_without_tls_is_no_https(ask):
-    with ScriptedTeacher() as server, pytest.raises(Fault) as caught:
-        server_url = server.url.replace("http:", "https:")
-        ask(type("Address", (), {"url": server_url}))
+    with ScriptedTeacher() as server:
+        secure = SimpleNamespace(url=server.url.replace("http:", "https:"))
+        with pytest.raises(Fault) as caught:
+            ask(secure)
     assert (caught.value.kind, caught.value.billed) == ("connection", False)
 
 
