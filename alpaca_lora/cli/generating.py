@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass
-from types import NoneType, UnionType
+from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_args
 
 import tyro
@@ -30,14 +30,12 @@ def _flag(info: "FieldInfo") -> Any:
     """Return a setting as a flag of its bare type: what it may be is for the config to say."""
     default = "none" if info.default is None else info.default if info.default != "" else "none"
     hint = tyro.conf.arg(help=" ".join((info.description or "").split()), help_behavior_hint=f"(default: {default})")
-    kinds = [kind for kind in get_args(info.annotation) if kind is not NoneType]
-    bare = kinds[0] if isinstance(info.annotation, UnionType) else info.annotation
-    return Annotated[bare, hint]
+    choices = get_args(info.annotation)
+    return Annotated[choices[0] if NoneType in choices else info.annotation, hint]
 
 
-_SETTINGS: Any = TypedDict(
-    "Settings", {name: _flag(info) for name, info in SelfInstructConfig.model_fields.items()}, total=False
-)  # type: ignore[operator]
+_KINDS = {name: _flag(info) for name, info in SelfInstructConfig.model_fields.items()}
+_SETTINGS: Any = TypedDict("_SETTINGS", _KINDS, total=False)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ Waiting is measured by the monotonic clock: a clock that is set back or a night 
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -206,7 +206,7 @@ class Caller:
 
 async def in_order(
     items: AsyncIterator[T], work: Callable[[T], Awaitable[R]], window: Callable[[], int]
-) -> AsyncIterator[tuple[T, R]]:
+) -> AsyncGenerator[tuple[T, R], None]:
     """Work on several items at once and yield each with its result, in the order of the items.
 
     Args:

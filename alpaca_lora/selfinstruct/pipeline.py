@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -155,7 +155,7 @@ class _Run:
             answer = await self.caller.ask(self.prepared.tasks, topics_request(self.config.domain))
             self.writer = replace(self.writer, topics=read_topics(answer))
 
-    def _stages(self) -> AsyncIterator[Decision]:
+    def _stages(self) -> AsyncGenerator[Decision, None]:
         decided = self._new_tasks()
         if self.prepared.answers is not None:
             decided = self._pass(decided, self._answer)
@@ -174,7 +174,7 @@ class _Run:
                 self.caller.halt(stop)
                 raise stop
 
-    async def _new_tasks(self) -> AsyncIterator[Decision]:
+    async def _new_tasks(self) -> AsyncGenerator[Decision, None]:
         """Yield the tasks that pass the rules on text and novelty, in the order of requests."""
         async with aclosing(in_order(self._requests(), self._ask, self._window)) as answers:
             async for asked, answer in answers:
@@ -190,7 +190,7 @@ class _Run:
                 if asked.number - last >= self.config.patience:
                     raise Stop("dry", f"the last {self.config.patience} requests gave no row that is kept")
 
-    async def _requests(self) -> AsyncIterator[Asked]:
+    async def _requests(self) -> AsyncGenerator[Asked, None]:
         for number in itertools.count() if self.config.pilot is None else range(self.config.pilot):
             yield self.writer.asked(number)
 
@@ -204,8 +204,8 @@ class _Run:
         return min(self.config.concurrency, max(1, round(missing / expected)))
 
     async def _pass(
-        self, source: AsyncIterator[Decision], work: Callable[[Decision], Awaitable[Decision]]
-    ) -> AsyncIterator[Decision]:
+        self, source: AsyncGenerator[Decision, None], work: Callable[[Decision], Awaitable[Decision]]
+    ) -> AsyncGenerator[Decision, None]:
         """Let a teacher look at each task, many at once, and yield them in order."""
 
         def window() -> int:
