@@ -10,7 +10,7 @@ from alpaca_lora.curation import RULES
 def source(tmp_path):
     rows = [
         {"instruction": "Name a river in Africa.", "input": "", "output": "The Nile."},
-        {"instruction": "What is 17 + 26?", "input": "", "output": "17 + 26 = 44"},
+        {"instruction": "How many pens are in both boxes?", "input": "", "output": "17 + 26 = 44 pens"},
         {"instruction": "Describe your house.", "input": "", "output": "As an AI, I have no house."},
     ]
     path = tmp_path / "set.json"
