@@ -22,8 +22,8 @@ def test_a_file_is_curated_and_the_counts_are_said(source, tmp_path, capsys):
     assert main(["curate", str(source), "--output-dir", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
     assert "3 read = 2 kept (67 %, 0 repaired) + 1 dropped\n" in shown
-    assert "  arithmetic   1 dropped\n" in shown
-    assert "  refusal      1 flagged\n" in shown
+    assert "  arithmetic  1 dropped\n" in shown
+    assert "  refusal     1 flagged\n" in shown
     assert f"alpaca-lora finetune --data {tmp_path / 'out' / 'curated.jsonl'}" in shown
 
 
