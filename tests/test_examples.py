@@ -6,7 +6,7 @@ import re
 import pytest
 
 INSTRUCTION = ("Turn the sentence into a question.", "The train leaves at noon.")
-NO_TORCH = "import runpy, sys; runpy.run_path(sys.argv[1]); sys.exit('torch' in sys.modules)"
+NO_TORCH = "import runpy, sys; sys.argv.pop(0); runpy.run_path(sys.argv[0]); sys.exit('torch' in sys.modules)"
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ OUTPUTS = frozenset(
         "ledger.jsonl",
         "curation.json",
         "report.html",
-        "DATASHEET.md",
+        "datasheet.md",
         "statistics.json",
         "changes.diff",
         "findings.sarif",
@@ -70,7 +70,7 @@ def write_outputs(directory: Path, curation: Curation) -> None:
     _files.write_text(directory / "changes.diff", "".join(_differences(curation)))
     _files.write_json(directory / "findings.sarif", _sarif(curation))
     _files.write_json(directory / "statistics.json", {"read": before.as_json(), "kept": after.as_json()})
-    _files.write_text(directory / "DATASHEET.md", render_datasheet(curation.loaded, after, curation.counts))
+    _files.write_text(directory / "datasheet.md", render_datasheet(curation.loaded, after, curation.counts))
     _files.write_text(
         directory / "report.html",
         render_curation(curation.loaded, curation.decisions, curation.counts, curation.settings, before, after),

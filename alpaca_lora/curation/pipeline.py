@@ -26,9 +26,7 @@ from alpaca_lora.records.reading import Source
 __all__ = ["CurationResult", "curate"]
 
 DEFAULT_SETTINGS = CurationSettings()
-
 OnProgress = Callable[[str, int, int], None]
-"""Takes the name of a stage, and how many rows of how many are done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +62,8 @@ def curate(
 ) -> CurationResult:
     """Clean a set of records, and say of each row why it is in or out.
 
-    The directory gets the curated and the dropped records, a ledger with every finding and decision, a page to look at,
-    a datasheet, the differences from the original as a patch, and the findings as SARIF. It appears complete or not at
-    all.
+    The directory gets the curated and the dropped records, a ledger, a page, a datasheet, a patch and the findings as
+    SARIF. It appears complete or not at all.
 
     Args:
         source: `alpaca-mini`, a file, a Hub dataset, or rows; empty outputs are read, and found.
@@ -75,7 +72,7 @@ def curate(
         settings: thresholds and actions.
         column_map: which column is which field, as for `load_records`.
         replay: directory of an earlier curation of the same data, whose findings are decided on anew.
-        on_progress: called while it goes on.
+        on_progress: called while it goes on, with the stage and how many rows of how many are done.
 
     Returns:
         Counts and paths.
@@ -83,40 +80,44 @@ def curate(
     Raises:
         RecordError: a source cannot be read.
         ConfigError: the directory holds something else.
-        RunError: the findings to be replayed are of other data, other repairs or another version.
+        RunError: the findings to be replayed are of other data, repairs or another version.
     """
     target = Path(output_dir)
     _check_directory(target, source)
     loaded = read_dataset(source, column_map=column_map, allow_empty_output=True)
-    held_out = {"held-out rows": loaded.heldout} if loaded.heldout else {}
     sets = {str(path): read_dataset(path, allow_empty_output=True) for path in against}
     contract = _contract(loaded, sets, settings)
     if replay is None:
-        records, measured = _measure(
-            loaded.records, held_out | {name: data.records for name, data in sets.items()}, settings, on_progress
-        )
+        held_out = {name: data.records for name, data in sets.items()} | {"held-out rows": loaded.heldout}
+        records, measured = _measure(loaded.records, held_out, settings, on_progress)
     else:
-        measured = read_measured(Path(replay), contract)
         records = [repair_record(record, settings)[0] for record in loaded.records]
+        measured = read_measured(Path(replay), contract)
     decisions = decide(measured, settings)
-    counts = count_rules(measured, decisions, settings)
+    curation = Curation(loaded, records, decisions, count_rules(measured, decisions, settings), settings)
     on_progress("writing", 0, 1)
-    with _files.new_directory(target) as staged:
-        write_outputs(staged, Curation(loaded, records, decisions, counts, settings))
-        write_ledger(staged, loaded.records, measured, decisions)
-        _files.write_json(staged / CONTRACT, {"measured": contract} | _summary(decisions, counts, settings))
+    _write(target, curation, measured, contract)
     on_progress("writing", 1, 1)
+    rules, totals = tuple(curation.counts), _totals(decisions)
+    return CurationResult(output_dir=target, data=target / CURATED, rules=rules, notes=loaded.notes, **totals)
+
+
+def _write(target: Path, curation: Curation, measured: Sequence[Measured], contract: Mapping[str, Any]) -> None:
+    with _files.new_directory(target) as staged:
+        write_outputs(staged, curation)
+        write_ledger(staged, curation.loaded.records, measured, curation.decisions)
+        _files.write_json(staged / CONTRACT, {"measured": contract} | _summary(curation))
+
+
+def _totals(decisions: Sequence[Decision]) -> dict[str, int]:
     outcomes = [decision.outcome for decision in decisions]
-    return CurationResult(
-        output_dir=target,
-        data=target / CURATED,
-        read=len(outcomes),
-        kept=len(outcomes) - outcomes.count("dropped"),
-        repaired=outcomes.count("repaired"),
-        dropped=outcomes.count("dropped"),
-        rules=tuple(counts),
-        notes=loaded.notes,
-    )
+    dropped = outcomes.count("dropped")
+    return {
+        "read": len(outcomes),
+        "kept": len(outcomes) - dropped,
+        "repaired": outcomes.count("repaired"),
+        "dropped": dropped,
+    }
 
 
 def _check_directory(target: Path, source: Source) -> None:
@@ -149,16 +150,13 @@ def _contract(
     }
 
 
-def _summary(decisions: Sequence[Decision], counts: Sequence[RuleCount], settings: CurationSettings) -> dict[str, Any]:
-    outcomes = [decision.outcome for decision in decisions]
+def _summary(curation: Curation) -> dict[str, Any]:
+    settings = curation.settings
     return {
         "thresholds": {name: settings.threshold(name) for name in RULES if settings.threshold(name) is not None},
         "actions": {name: settings.action(name) for name in RULES},
-        "read": len(outcomes),
-        "kept": len(outcomes) - outcomes.count("dropped"),
-        "repaired": outcomes.count("repaired"),
-        "dropped": outcomes.count("dropped"),
-        "rules": [count._asdict() for count in counts],
+        **_totals(curation.decisions),
+        "rules": [count._asdict() for count in curation.counts],
     }
 
 

@@ -106,7 +106,7 @@ def _slice(
     size: float, angles: tuple[float, float], radii: tuple[float, float], colour: str, name: str, times: int
 ) -> str:
     """Return a piece of a ring with its name along the radius, where there is room for it."""
-    first, last = angles[0], min(angles[1], angles[0] + 2 * math.pi - 1e-4)  # an arc that ends where it begins is none
+    first, last = angles[0], min(angles[1], angles[0] + 2 * math.pi - 1e-3)  # an arc that ends where it begins is none
     corners = [
         _at(size, first, radii[0]),
         _at(size, first, radii[1]),
@@ -132,4 +132,4 @@ def _slice(
 
 def _at(size: float, angle: float, radius: float) -> str:
     """Return the point at an angle from the top, clockwise."""
-    return f"{size / 2 + radius * math.sin(angle):.1f} {size / 2 - radius * math.cos(angle):.1f}"
+    return f"{size / 2 + radius * math.sin(angle):.2f} {size / 2 - radius * math.cos(angle):.2f}"

@@ -10,7 +10,7 @@ from alpaca_lora.curation import RULES
 def source(tmp_path):
     rows = [
         {"instruction": "Name a river in Africa.", "input": "", "output": "The Nile."},
-        {"instruction": "What is 17 + 26?", "input": "", "output": "17 + 26 = 44"},
+        {"instruction": "How many pens are in both boxes?", "input": "", "output": "17 + 26 = 44 pens"},
         {"instruction": "Describe your house.", "input": "", "output": "As an AI, I have no house."},
     ]
     path = tmp_path / "set.json"
@@ -22,8 +22,8 @@ def test_a_file_is_curated_and_the_counts_are_said(source, tmp_path, capsys):
     assert main(["curate", str(source), "--output-dir", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
     assert "3 read = 2 kept (67 %, 0 repaired) + 1 dropped\n" in shown
-    assert "  arithmetic   1 dropped\n" in shown
-    assert "  refusal      1 flagged\n" in shown
+    assert "  arithmetic  1 dropped\n" in shown
+    assert "  refusal     1 flagged\n" in shown
     assert f"alpaca-lora finetune --data {tmp_path / 'out' / 'curated.jsonl'}" in shown
 
 

@@ -15,7 +15,7 @@ FILES = {
     "ledger.jsonl",
     "curation.json",
     "report.html",
-    "DATASHEET.md",
+    "datasheet.md",
     "statistics.json",
     "changes.diff",
     "findings.sarif",
