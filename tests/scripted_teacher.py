@@ -33,7 +33,7 @@ SYLLABLES = [
     "ba",
     "ce",
     "di",
-    "fo",
+    "fa",
     "gu",
     "ha",
     "je",

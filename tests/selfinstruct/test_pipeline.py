@@ -321,3 +321,14 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(generate, r
     assert len(requests) == len(set(requests))
     assert [event["kind"] for event in answered if event["event"] == "doubt"].count("interrupted") >= 1
     assert result.summary.doubtful.tokens == 0  # the server said that it bills a request once
+
+
+@pytest.mark.slow
+def test_a_generated_set_trains_unchanged(generate, server, tiny_base, tmp_path):
+    from alpaca_lora import FinetuneConfig, finetune
+
+    records = generate(server, num=40).records
+    config = FinetuneConfig(max_steps=1, max_length=1024, validation_size=4, probe_size=0)
+    result = finetune(str(tiny_base), records, tmp_path / "trained", config=config, progress=False)
+    data = result.summary.data
+    assert (result.status, data.trained_rows, data.heldout_rows, len(data.dropped)) == ("completed", 36, 4, 0)
