@@ -37,7 +37,7 @@ class LocalTeacher:
     free = True
     chat = False
 
-    def __init__(self, model: str = EMBEDDED, *, most_tokens: int = 384, device: str | None = None) -> None:
+    def __init__(self, model: str = EMBEDDED, *, most_tokens: int = 256, device: str | None = None) -> None:
         self.model = model
         self.notes: list[str] = []
         self._most_tokens, self._device = most_tokens, device

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from alpaca_lora import curate
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.selfinstruct import NoveltyIndex, load_seeds
 
@@ -48,3 +49,8 @@ def test_two_seeds_are_too_few(tmp_path):
     path.write_text('{"instruction": "a", "output": "b"}\n' * 2)
     with pytest.raises(ConfigError, match="holds 2 seed tasks; give at least 3"):
         load_seeds(path)
+
+
+def test_the_linter_finds_nothing_wrong_with_the_packaged_seeds(tmp_path):
+    result = curate([task.record for task in load_seeds().tasks], tmp_path / "curated")
+    assert (result.read, result.kept, result.repaired, result.dropped) == (175, 175, 0, 0)
