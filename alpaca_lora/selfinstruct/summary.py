@@ -172,7 +172,7 @@ def _ledger(summary: GenerationSummary) -> Iterator[str]:
 
     yield f"spent       {cost(summary.settled)}"
     if summary.doubtful.tokens:
-        yield f"in doubt    {cost(summary.doubtful)} at most: calls without an answer that may have been billed"
+        yield f"in doubt    at most {cost(summary.doubtful)}: calls without an answer that may have been billed"
     caps = [usd(summary.budget.usd)] if summary.budget.usd is not None else []
     caps += [f"{summary.budget.tokens:,} tokens"] if summary.budget.tokens is not None else []
     yield f"budget      {' and '.join(caps) or 'none'}"
