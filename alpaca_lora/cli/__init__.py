@@ -20,11 +20,6 @@ from alpaca_lora.cli.failures import explain
 __all__ = ["main"]
 
 
-_SPINS = "1000"
-"""How often a thread of torch looks for work before it sleeps; OpenMP's own 300,000 halve the speed of training as soon
-as another process takes a core (benchmarks/README.md)."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line.
 
@@ -35,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 a fault of this program, 2 bad input, 3 a budget is reached, 4 out of disk or memory,
         130 interrupted.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

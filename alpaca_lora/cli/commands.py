@@ -77,6 +77,23 @@ def curate(arguments: list[str]) -> int:
     return curate_file(_parse(curate, arguments, CurateOptions))
 
 
+def ui(arguments: list[str]) -> int:
+    """Open a web page on which a fine-tuned model answers, beside its base model if you like.
+
+    The page is for this machine alone, 127.0.0.1; it stores nothing, serves no file and asks no other address for
+    anything. From another machine: ssh -L 7860:127.0.0.1:7860 HOST. Needs  pip install 'alpaca-lora[ui]'.
+
+    For many users, or behind an API, another program serves the adapter faster: --recipe vllm and --recipe transformers
+    print the commands for this adapter, which go like this:
+
+      vllm serve BASE --enable-lora --lora-modules alpaca=DIR --chat-template DIR/chat_template.jinja
+      alpaca-lora merge --adapter DIR --output-dir MERGED, then  transformers serve MERGED
+    """
+    from alpaca_lora.cli.web import UiOptions, open_page
+
+    return open_page(_parse(ui, arguments, UiOptions))
+
+
 def inspect(arguments: list[str]) -> int:
     """Show records token by token as the trainer gets them: what is masked, what is learned, where the answer ends."""
     from alpaca_lora.cli.flags import INSPECT, make_flags, read_config
@@ -155,6 +172,15 @@ COMMANDS = {
             "alpaca-lora curate my.jsonl --output-dir runs/curated --against eval.jsonl --action refusal=drop",
             "alpaca-lora curate my.jsonl --output-dir runs/looser --replay runs/curated --threshold near_duplicate=0.8",
             "alpaca-lora curate --rules",
+        ),
+    ),
+    "ui": Command(
+        ui,
+        "let a fine-tuned model answer on a web page",
+        (
+            "alpaca-lora ui --adapter runs/alpaca-mini",
+            "alpaca-lora ui --adapter runs/alpaca-mini --port 8080 --accounts accounts.txt",
+            "alpaca-lora ui --adapter runs/alpaca-mini --recipe vllm",
         ),
     ),
     "inspect": Command(

@@ -12,35 +12,52 @@ from alpaca_lora.errors import ConfigError
 if TYPE_CHECKING:
     from alpaca_lora.serving import Assistant
 
-__all__ = ["ChatOptions", "answer_once", "converse"]
+__all__ = ["AdapterOptions", "ChatOptions", "answer_once", "converse", "text_flag"]
 
 _DECODING = ("max_new_tokens", "temperature", "top_p", "top_k", "num_beams", "seed")
 
 
-def _text(metavar: str, default: str) -> Any:
+def text_flag(metavar: str, default: str) -> Any:
+    """Return how a flag that takes text is shown in a help text."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatOptions:
-    """The flags of `chat`; decoding has the defaults of `models.Decoding`."""
+class AdapterOptions:
+    """The flags of every command that lets an adapter answer."""
 
     adapter: Annotated[str, tyro.conf.arg(metavar="DIR")]
     """Adapter directory, or run directory with a finished adapter."""
 
-    base_model: Annotated[str | None, _text("NAME|DIR|HUB_ID", "the one that the adapter was trained on")] = None
+    base_model: Annotated[str | None, text_flag("NAME|DIR|HUB_ID", "the one that the adapter was trained on")] = None
     """Base model."""
 
-    template: Annotated[str | None, _text("NAME|FILE", "the one that the adapter was trained with")] = None
+    template: Annotated[str | None, text_flag("NAME|FILE", "the one that the adapter was trained with")] = None
     """Prompt template."""
 
     force_template: tyro.conf.FlagCreatePairsOff[bool] = False
     """Ask with --template although the adapter was trained with another."""
 
-    prompt: Annotated[str | None, _text("TEXT", "none")] = None
+    def load(self) -> "Assistant":
+        """Load the adapter on its base model."""
+        from alpaca_lora.serving import load
+
+        return load(
+            self.adapter,
+            base_model=self.base_model,
+            template=self.template,
+            force_template=self.force_template,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatOptions(AdapterOptions):
+    """The flags of `chat`; decoding has the defaults of `models.Decoding`."""
+
+    prompt: Annotated[str | None, text_flag("TEXT", "none")] = None
     """Answer this instruction on standard output and leave; without it a conversation begins."""
 
-    input: Annotated[str | None, _text("TEXT", "none")] = None
+    input: Annotated[str | None, text_flag("TEXT", "none")] = None
     """What --prompt is to be done with."""
 
     max_new_tokens: int = 256
@@ -58,7 +75,7 @@ class ChatOptions:
     num_beams: int = 1
     """Beams searched at temperature 0; 1 is greedy."""
 
-    seed: Annotated[int | None, _text("INT", "none")] = None
+    seed: Annotated[int | None, text_flag("INT", "none")] = None
     """Makes drawing repeatable."""
 
     @property
@@ -97,15 +114,9 @@ def converse(options: ChatOptions) -> int:
 
 def _load(options: ChatOptions) -> "Assistant":
     from alpaca_lora.models import Decoding
-    from alpaca_lora.serving import load
 
     Decoding(**options.decoding)  # refused before anything is loaded
-    return load(
-        options.adapter,
-        base_model=options.base_model,
-        template=options.template,
-        force_template=options.force_template,
-    )
+    return options.load()
 
 
 def _clean(text: str | None) -> str:

@@ -19,7 +19,9 @@ __all__ = ["CurateOptions", "curate_file", "read_settings"]
 class CurateOptions:
     """The flags of `curate`."""
 
-    file: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="FILE|NAME|HUB_ID")] = None
+    file: Annotated[
+        tyro.conf.Positional[str | None], tyro.conf.arg(metavar="FILE|NAME|HUB_ID", help_behavior_hint="")
+    ] = None
     """Records: a JSON, JSONL, CSV or Parquet file, the packaged ones, or a Hub dataset; empty outputs are read too."""
 
     output_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/curated"
@@ -55,10 +57,10 @@ class CurateOptions:
     replay: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: none)")] = None
     """Directory of an earlier curation of the same data: decide on its findings anew, without measuring again."""
 
-    rules: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    rules: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")] = False
     """List the rules with what each one does by default, and curate nothing."""
 
-    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")] = False
     """Show no progress and no summary, only the file of curated records when it is done."""
 
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from rich.text import Text
 from transformers import PreTrainedTokenizerBase
 
-from alpaca_lora.models import IGNORED
-from alpaca_lora.reporting.wording import visible
+from alpaca_lora.models import IGNORED, split_ids
+from alpaca_lora.reporting.wording import legible
 from alpaca_lora.training.encoding import EncodedRow, Rejection
 
 __all__ = ["Piece", "describe", "pieces_of", "render_colored", "render_plain"]
-
-_REPLACEMENT = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +39,15 @@ def describe(outcome: EncodedRow | Rejection) -> str:
 def pieces_of(row: EncodedRow, tokenizer: PreTrainedTokenizerBase) -> Iterator[Piece]:
     """Yield a row's tokens as text.
 
-    Tokenizers do not decode token by token: a character can take several tokens, and a leading space can depend on what
-    is before it. So the row is decoded up to each token, and a token's text is what it adds.
-
     Args:
         row: what the trainer gets.
         tokenizer: the base model's.
     """
     last = len(row.input_ids) - 1
-    shown, waiting = 0, False
-    for index in range(last + 1):
-        text = str(tokenizer.decode(list(row.input_ids[: index + 1]), clean_up_tokenization_spaces=False))
-        learned = row.labels[index] != IGNORED
-        border = index == last or index == last - 1 or learned != (row.labels[index + 1] != IGNORED)
-        waiting = text.endswith(_REPLACEMENT) and not border
-        if not waiting:
-            yield Piece(_legible(text[shown:]), learned, ends=index == last)
-            shown = len(text)
+    learned = [label != IGNORED for label in row.labels]
+    borders = {last - 1, *(index for index in range(last) if learned[index] != learned[index + 1])}
+    for index, text in split_ids(tokenizer, row.input_ids, borders):
+        yield Piece(legible(text), learned[index], ends=index == last)
 
 
 def render_colored(row: EncodedRow, tokenizer: PreTrainedTokenizerBase) -> Text:
@@ -77,7 +67,3 @@ def render_plain(row: EncodedRow, tokenizer: PreTrainedTokenizerBase) -> str:
         body = piece.text.rstrip("\n")
         shown.append(opening + body + closing + piece.text[len(body) :])
     return "".join(shown)
-
-
-def _legible(text: str) -> str:
-    return visible(text).replace("\n", "↵\n")

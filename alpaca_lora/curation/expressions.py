@@ -49,7 +49,8 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] 
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-_LARGEST_EXPONENT = 20
+_MOST_BITS = 1024
+"""Size of a power beyond which it is not worked out, so that no text can make this slow."""
 
 WORDS = {
     word: number
@@ -123,7 +124,8 @@ def _value(node: ast.expr) -> Fraction:
         return -_value(node.operand)
     if isinstance(node, ast.BinOp):
         left, right = _value(node.left), _value(node.right)
-        if isinstance(node.op, ast.Pow) and right.denominator == 1 and abs(right) <= _LARGEST_EXPONENT:
+        bits = max(left.numerator.bit_length(), left.denominator.bit_length())
+        if isinstance(node.op, ast.Pow) and right.denominator == 1 and bits * abs(right) <= _MOST_BITS:
             return left ** int(right)
         if type(node.op) in _OPERATIONS:
             return _OPERATIONS[type(node.op)](left, right)

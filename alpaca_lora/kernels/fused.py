@@ -67,7 +67,7 @@ def _rotated(x_NHd: torch.Tensor, cos_Nd: torch.Tensor, sin_Nd: torch.Tensor, di
     half = x_NHd.shape[-1] // 2
     cos, sin = cos_Nd[:, None, :half].float(), sin_Nd[:, None, :half].float() * direction
     a, b = x_NHd[..., :half].float(), x_NHd[..., half:].float()
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x_NHd.dtype)
+    return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-2).flatten(-2).to(x_NHd.dtype)
 
 
 @_compiled

@@ -8,6 +8,7 @@ from alpaca_lora.models.loading import Precision, best_precision, load_base_mode
 from alpaca_lora.models.local_teacher import LocalTeacher
 from alpaca_lora.models.locate import locate_base_model
 from alpaca_lora.models.losses import IGNORED, RowLoss, mean_loss, row_losses, supervised_logits
+from alpaca_lora.models.pieces import split_ids
 from alpaca_lora.models.tokenizer import (
     check_vocabulary,
     encode_prompt,
@@ -41,6 +42,7 @@ __all__ = [
     "mean_loss",
     "prefix_ids",
     "row_losses",
+    "split_ids",
     "stop_ids",
     "stream_response",
     "supervised_logits",

@@ -2,26 +2,26 @@
 
 Batches are padded on the left with an explicit mask, so an answer does not depend on what shares its batch. Only new
 tokens are returned, cut at the first stop id. Without a temperature decoding is greedy; with a temperature and a seed
-it is repeatable too.
+it is repeatable too. Threads may ask at the same time: one answer is written after another, since each changes the
+model and the random numbers of the process for as long as it takes.
 """
 
 import contextlib
+import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import (
-    GenerationConfig,
-    PreTrainedTokenizerBase,
-    StoppingCriteria,
-    StoppingCriteriaList,
-    TextIteratorStreamer,
-)
+from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
 
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.models.tokenizer import encode_prompt, stop_ids
+
+_turn = threading.Lock()
+_PATIENCE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,7 @@ def generate_responses(
     *,
     batch_size: int = 8,
     stop_texts: Sequence[str] = (),
+    adapted: bool = True,
 ) -> list[Response]:
     """Answer every prompt.
 
@@ -119,6 +120,7 @@ def generate_responses(
         decoding: None means greedy, at most 256 tokens.
         batch_size: prompts answered together; prompts of like length share a batch.
         stop_texts: an answer also ends behind the first of these texts, which stays a part of it.
+        adapted: False switches the adapters of the model off while it answers.
 
     Returns:
         One response per prompt, in the order of the prompts.
@@ -128,7 +130,7 @@ def generate_responses(
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
     responses: dict[int, Response] = {}
     stops = stop_ids(tokenizer, model)
-    with _answering(model, decoding.seed):
+    with _turn, _answering(model, decoding.seed, adapted=adapted):
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             inputs = _pad_left([ids[index] for index in batch], int(tokenizer.pad_token_id), model.device)
@@ -141,69 +143,115 @@ def generate_responses(
 
 
 def stream_response(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, decoding: Decoding | None = None
-) -> Iterator[str]:
-    """Yield the answer to one prompt piece by piece, as soon as whole characters are there.
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    decoding: Decoding | None = None,
+    *,
+    adapted: bool = True,
+    stop: threading.Event | None = None,
+) -> Iterator[Response]:
+    """Yield the answer to one prompt as it grows, each time all of it, up to a whole character.
 
-    Closing the iterator stops the model at its next token.
-
-    Raises:
-        ConfigError: several beams, of which none is the answer before the end.
+    The first response is empty: the model begins, which can be long in coming. Of several beams none is the answer
+    before the end. Closing the iterator, or setting the event `stop`, ends the answer at the next token.
     """
     decoding = decoding or Decoding()
-    if decoding.num_beams > 1:
-        raise ConfigError(f"num_beams is {decoding.num_beams}, but only one beam can be streamed: set it to 1")
     inputs = _pad_left([encode_prompt(tokenizer, prompt)], int(tokenizer.pad_token_id), model.device)
     stops = stop_ids(tokenizer, model)
     config = decoding.to_generation_config(stops, int(tokenizer.pad_token_id))
-    streamer: TextIteratorStreamer = _Streamer(tokenizer, stops)
-    stopping = _Stopping()
-    failures: list[BaseException] = []
+    closed = threading.Event()
+    written: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def over() -> bool:
+        return closed.is_set() or (stop is not None and stop.is_set())
 
     def work() -> None:
         try:
-            with _answering(model, decoding.seed):
-                criteria = StoppingCriteriaList([stopping])
-                model.generate(**inputs, generation_config=config, streamer=streamer, stopping_criteria=criteria)
+            with _turn_unless(over) as ours:
+                if ours:
+                    with _answering(model, decoding.seed, adapted=adapted):
+                        _write(model, inputs, config, over, written)
+            written.put(None)
         except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
-            failures.append(error)
-            streamer.end()
+            written.put(error)
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
+    ids: list[int] = []
     try:
-        yield from (piece for piece in streamer if piece)
+        while isinstance(new := written.get(), list):
+            ids += new
+            response = _response(tokenizer, ids, stops)
+            if not response.text.endswith("\ufffd"):
+                yield response
     finally:
-        stopping.event.set()
+        closed.set()
         worker.join()
-    if failures:
-        raise failures[0]
+    if new is not None:
+        raise new
+    yield _response(tokenizer, ids, stops)
 
 
-class _Streamer(TextIteratorStreamer):
-    """The text of new tokens; a stop id is no text, whatever the tokenizer says."""
+def _write(
+    model: Any,
+    inputs: dict[str, torch.Tensor],
+    config: GenerationConfig,
+    over: Callable[[], bool],
+    written: "queue.SimpleQueue[Any]",
+) -> None:
+    """Let the model write: nothing to the queue at first, then each token at once, or several beams at their end."""
+    alone = config.num_beams == 1
+    written.put([])
+    outputs = model.generate(
+        **inputs,
+        generation_config=config,
+        streamer=_Streamer(written) if alone else None,
+        stopping_criteria=StoppingCriteriaList([_Stopping(over)]),
+    )
+    if not alone:
+        written.put(outputs[0, inputs["input_ids"].shape[1] :].tolist())
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[int]) -> None:
-        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        self.stops = stops
+
+class _Streamer(BaseStreamer):
+    """Put the ids of new tokens on a queue; what comes first is the prompt."""
+
+    def __init__(self, written: "queue.SimpleQueue[Any]") -> None:
+        self.written, self.is_prompt = written, True
 
     def put(self, value: torch.Tensor) -> None:
-        if self.next_tokens_are_prompt or int(value) not in self.stops:
-            super().put(value)  # type: ignore[no-untyped-call]
+        if not self.is_prompt:
+            self.written.put(value.flatten().tolist())
+        self.is_prompt = False
+
+    def end(self) -> None:
+        pass
 
 
 class _Stopping(StoppingCriteria):
-    """Stop generating once the event is set."""
+    """Stop generating once a function says that it is over."""
 
-    def __init__(self) -> None:
-        self.event = threading.Event()
+    def __init__(self, over: Callable[[], bool]) -> None:
+        self.over = over
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        return torch.full((input_ids.shape[0],), self.event.is_set(), device=input_ids.device)
+        return torch.full((input_ids.shape[0],), self.over(), device=input_ids.device)
 
 
 @contextlib.contextmanager
-def _answering(model: Any, seed: int | None) -> Iterator[None]:
+def _turn_unless(over: Callable[[], bool]) -> Iterator[bool]:
+    """Wait until no other answer is being written, and yield True; or yield False as soon as it is over."""
+    while not (ours := _turn.acquire(timeout=_PATIENCE_SECONDS)) and not over():
+        pass
+    try:
+        yield ours and not over()
+    finally:
+        if ours:
+            _turn.release()
+
+
+@contextlib.contextmanager
+def _answering(model: Any, seed: int | None, *, adapted: bool) -> Iterator[None]:
     """Evaluation mode without gradients, without defaults of the model and, with a seed, with its own random numbers.
 
     transformers would fill what `Decoding` leaves open from the model's own generation config.
@@ -213,7 +261,8 @@ def _answering(model: Any, seed: int | None) -> Iterator[None]:
     model.eval()
     causal.generation_config = GenerationConfig()
     try:
-        with torch.no_grad(), torch.random.fork_rng(enabled=seed is not None):
+        adapters = contextlib.nullcontext() if adapted else model.disable_adapter()
+        with adapters, torch.no_grad(), torch.random.fork_rng(enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
             yield
@@ -233,7 +282,7 @@ def _response(tokenizer: PreTrainedTokenizerBase, ids: list[int], stops: Sequenc
     end = next((position for position, token in enumerate(ids) if token in stops), None)
     kept = ids if end is None else ids[:end]
     return Response(
-        text=str(tokenizer.decode(kept, skip_special_tokens=True)),
+        text=str(tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
         tokens=len(kept) + (end is not None),
         stopped=end is not None,
     )

@@ -80,6 +80,7 @@ def load_base_model(
     _refuse_missing(directory, sorted(loaded[1]["missing_keys"]))
     if nf4 is not None:
         _keep_gradients(model)
+        _let_go_of_files(model)
     model.requires_grad_(False)
     model.eval()
     return model
@@ -121,6 +122,13 @@ def _keep_gradients(model: PreTrainedModel) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
+def _let_go_of_files(model: PreTrainedModel) -> None:
+    """Copy what was not quantised out of the mapped files, which otherwise stay resident as a whole: 13 GB for a 7B."""
+    for parameter in model.parameters():
+        if getattr(parameter, "quant_state", None) is None:
+            parameter.data = parameter.data.clone()
 
 
 def best_precision() -> Precision:

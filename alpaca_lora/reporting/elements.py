@@ -93,4 +93,4 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int
     )
     rest = len(rows) - shown
     more = f'<p class="note">… and {count(rest)} more.</p>' if rest > 0 else ""
-    return f'<div class="card"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>{more}</div>'
+    return f'<div class="card scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>{more}</div>'

@@ -13,6 +13,7 @@ __all__ = [
     "clipped",
     "count",
     "duration",
+    "legible",
     "loss_value",
     "memory",
     "percent",
@@ -40,6 +41,11 @@ _PRINTABLE = dict.fromkeys([*_CONTROLS, *_REORDERING], "") | dict.fromkeys(_UNEN
 def visible(text: str) -> str:
     """Return foreign text with its control characters as symbols; line ends and tabs stay."""
     return text.replace("\r\n", "\n").translate(_VISIBLE)
+
+
+def legible(text: str) -> str:
+    """Return foreign text as `visible` does, its line ends marked with an arrow."""
+    return visible(text).replace("\n", "↵\n")
 
 
 def printable(text: str) -> str:

@@ -20,7 +20,7 @@ __all__ = ["Chat"]
 
 _HELP = """\
 Type an instruction and press Enter. Each one stands alone; nothing said before is remembered.
-  /input            type an input for the next instruction, several lines, ended by an empty one
+  /input [TEXT]     give the next instruction an input; without TEXT type several lines, ended by an empty one
   /base             let the base model answer the last instruction again, without the adapter
   /settings         show how answers are decoded
   /set NAME VALUE   change that, as in  /set temperature 0.7
@@ -50,7 +50,7 @@ class Chat:
         self._last: Record | None = None
         self._commands: dict[str, Callable[[str], None]] = {
             "/help": lambda _: self._say(_HELP),
-            "/input": lambda _: self._take_input(),
+            "/input": self._take_input,
             "/base": lambda _: self._compare(),
             "/settings": lambda _: self._show_settings(),
             "/set": self._change_setting,
@@ -68,7 +68,7 @@ class Chat:
                 self._obey(command, argument.strip())
             elif command:
                 record, self._input = Record(line.strip(), self._input), ""
-                self._answer(record)
+                self._attempt(self._answer, self._assistant, record)
         self._say("")
 
     def _read(self, prompt: str) -> str | None:
@@ -83,26 +83,38 @@ class Chat:
         if action is None:
             self._say(f"unknown command {visible(command)!r}; /help lists them")
             return
+        self._attempt(action, argument)
+
+    def _attempt(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Do what was asked for, or say why not."""
         try:
-            action(argument)
+            action(*arguments)
         except AlpacaLoraError as error:
             self._say(visible(str(error)))
 
-    def _answer(self, record: Record) -> None:
+    def _answer(self, assistant: Assistant, record: Record) -> None:
         self._last = record
         decoding = dataclasses.asdict(self._decoding)
+        shown, last = 0, None
         try:
-            with contextlib.closing(self._assistant.stream(record.instruction, record.input, **decoding)) as pieces:
-                for piece in pieces:
-                    self._sink.write(visible(piece))
+            responses = assistant.stream_full(record.instruction, record.input, **decoding)
+            with contextlib.closing(responses):
+                for last in responses:
+                    self._sink.write(visible(last.text[shown:]))
                     self._sink.flush()
-            self._say("")
+                    shown = len(last.text)
         except KeyboardInterrupt:
             self._say("\n(stopped)")
+            return
+        if last is not None and not last.text:
+            self._sink.write("(an empty answer)")
+        self._say("")
+        if last is not None and not last.stopped:
+            self._say(f"(cut off after {last.tokens} tokens; /set max_new_tokens {2 * last.tokens} allows more)")
 
-    def _take_input(self) -> None:
-        lines = []
-        while line := self._read("input> "):
+    def _take_input(self, text: str) -> None:
+        lines = [text] if text else []
+        while not text and (line := self._read("input> ")):
             lines.append(line)
         self._input = "\n".join(lines)
         self._say("the next instruction gets this input" if lines else "the next instruction gets no input")
@@ -112,14 +124,16 @@ class Chat:
             self._say("nothing to compare yet: give an instruction first")
             return
         self._say("(base model, without the adapter)")
-        with self._assistant.without_adapter():
-            self._answer(self._last)
+        self._answer(self._assistant.base, self._last)
 
     def _show_settings(self) -> None:
         for name, value in dataclasses.asdict(self._decoding).items():
             self._say(f"{name} {'none' if value is None else value}")
 
     def _change_setting(self, argument: str) -> None:
+        if not argument:
+            self._show_settings()
+            return
         name, _, value = argument.partition(" ")
         self._decoding = make_decoding(dataclasses.asdict(self._decoding) | {name: _parsed(name, value.strip())})
         self._say(f"{name} is now {value.strip()}")

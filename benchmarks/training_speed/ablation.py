@@ -7,20 +7,16 @@ in benchmarks/README.md. Levers are the switches of `config.kernels`, and two th
 """
 
 import argparse
-import datetime
 import json
 import statistics
 from typing import Any
 
 import gate
-import provenance
 import report
 import results
 import run
 
 from alpaca_lora.config import KernelSettings
-
-BEGIN, END = "<!-- training_ablation:begin -->", "<!-- training_ablation:end -->"
 
 
 def variants() -> dict[str, dict[str, Any]]:
@@ -76,17 +72,9 @@ def main() -> None:
         for name, settings in variants().items():
             cells[name].append(measure(bench, settings, reference))
             print(f"{name}: {cells[name][-1]['tokens_per_second']:.0f} tokens/s", flush=True)
-    date = datetime.date.today().isoformat()
-    content = {
-        "date": date,
-        "machine": provenance.machine(),
-        "commit": provenance.commit(),
-        "environment": run.ENVIRONMENT,
-        "workload": bench.workload,
-        "cells": cells,
-    }
-    results.write(run.RESULTS / "ablation" / f"{date}.json", content)
-    report.replace(BEGIN, END, f"{given.rows} rows, medians of {given.rounds} rounds, {date}.\n\n{table(cells)}")
+    content = run.stamp(cells) | {"workload": bench.workload}
+    intro = f"{given.rows} rows, medians of {given.rounds} rounds, {content['date']}."
+    report.publish_table("ablation", content, f"{intro}\n\n{table(cells)}")
 
 
 if __name__ == "__main__":

@@ -124,6 +124,12 @@ def replace(begin: str, end: str, inner: str) -> None:
     README.write_text(between(README.read_text(encoding="utf-8"), begin, end, inner), encoding="utf-8")
 
 
+def publish_table(name: str, content: Mapping[str, Any], text: str) -> None:
+    """Write a result file of `ablation.py` or `scaling.py`, and its table into the README."""
+    results.write(Path(__file__).parent / "results" / name / f"{content['date']}.json", content)
+    replace(f"<!-- training_{name}:begin -->", f"<!-- training_{name}:end -->", text)
+
+
 def publish(content: Mapping[str, Any]) -> None:
     """Write the table into the README and the chart beside the results."""
     replace(BEGIN, END, section(content))

@@ -184,22 +184,27 @@ def turns(tools: list[str], modes: list[str], rounds: int) -> Iterator[tuple[int
             yield from ((turn, mode, tool) for tool in tools if mode in MODES[tool])
 
 
-def open_result(bench: Bench, reference: dict[str, Any], resume: bool) -> tuple[Path, dict[str, Any]]:
-    """Return the file to write and what is in it so far."""
-    full = bench.workload["rows"] == FULL_ROWS
-    folder, date = RESULTS if full else environments.WORKSHOP / "results", datetime.date.today().isoformat()
-    earlier = results.newest(folder, bench.workload["sha256"]) if resume else None
-    path = earlier or results.unused(folder / f"{date}.json")
-    cells = results.read(path)["cells"] if earlier else []
-    return path, {
-        "date": date,
+def stamp(cells: Any) -> dict[str, Any]:
+    """Return cells with when, where and from what code they were measured."""
+    return {
+        "date": datetime.date.today().isoformat(),
         "machine": provenance.machine(),
         "commit": provenance.commit(),
         "environment": ENVIRONMENT,
+        "cells": cells,
+    }
+
+
+def open_result(bench: Bench, reference: dict[str, Any], resume: bool) -> tuple[Path, dict[str, Any]]:
+    """Return the file to write and what is in it so far."""
+    full = bench.workload["rows"] == FULL_ROWS
+    folder = RESULTS if full else environments.WORKSHOP / "results"
+    earlier = results.newest(folder, bench.workload["sha256"]) if resume else None
+    content = stamp(results.read(earlier)["cells"] if earlier else [])
+    return earlier or results.unused(folder / f"{content['date']}.json"), content | {
         "timed": "from the end of the first optimizer step to the end of the last; step_ends_seconds has all",
         "workload": bench.workload,
         "reference": {name: reference[name] for name in ("losses", "heldout_loss", "start_loss")},
-        "cells": cells,
     }
 
 

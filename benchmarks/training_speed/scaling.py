@@ -6,24 +6,22 @@ Every line is a process of its own. Shapes other than 135M have random weights, 
 """
 
 import argparse
-import datetime
 import json
 from typing import Any
 
 import environments
-import provenance
 import report
-import results
 import run
 
-BEGIN, END = "<!-- training_scaling:begin -->", "<!-- training_scaling:end -->"
+NF4 = {"quantization": "nf4"}
 UNCACHED = {"kernels": {"nf4_cache_gib": 0.0}}
+CHECKPOINTED = {"gradient_checkpointing": True}
 CASES: list[dict[str, Any]] = [
     *[{"shape": "135M", "length": length, "row_tokens": 4096} for length in (256, 512, 1024, 2048, 4096)],
     *[{"shape": "1.1B", "length": length, "row_tokens": 2048} for length in (256, 512, 1024, 2048)],
-    {"shape": "1.1B", "quantization": "nf4", "length": 512, "row_tokens": 2048},
-    {"shape": "1.1B", "quantization": "nf4", "length": 512, "row_tokens": 2048, "settings": UNCACHED},
-    {"shape": "7B", "quantization": "nf4", "length": 512, "row_tokens": 1024, "steps": 2},
+    NF4 | {"shape": "1.1B", "length": 512, "row_tokens": 2048},
+    NF4 | {"shape": "1.1B", "length": 512, "row_tokens": 2048, "settings": UNCACHED},
+    NF4 | {"shape": "7B", "length": 512, "row_tokens": 1024, "settings": CHECKPOINTED, "steps": 2},
 ]
 
 
@@ -48,7 +46,9 @@ def table(cells: list[dict[str, Any]]) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for cell in cells:
-        weights = "bf16" if "quantization" not in cell else "NF4, no cache" if "settings" in cell else "NF4"
+        weights = "NF4" if "quantization" in cell else "bf16"
+        settings = cell.get("settings")
+        weights += ", no cache" if settings == UNCACHED else ", layers checkpointed" if settings == CHECKPOINTED else ""
         head = f"| {cell['shape']} | {weights} | {cell['length']} | {cell['row_tokens']} |"
         if "error" in cell:
             rows.append(f"{head} does not run: {cell['error']} | | | |")
@@ -71,16 +71,8 @@ def main() -> None:
         if case["shape"] in given.only:
             cells.append(measure(case))
             print(json.dumps(cells[-1]), flush=True)
-    date = datetime.date.today().isoformat()
-    content = {
-        "date": date,
-        "machine": provenance.machine(),
-        "commit": provenance.commit(),
-        "environment": run.ENVIRONMENT,
-        "cells": cells,
-    }
-    results.write(run.RESULTS / "scaling" / f"{date}.json", content)
-    report.replace(BEGIN, END, f"{date}.\n\n{table(cells)}")
+    content = run.stamp(cells)
+    report.publish_table("scaling", content, f"{content['date']}.\n\n{table(cells)}")
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]):
 def test_an_unknown_command_is_told_its_neighbour(capsys: pytest.CaptureFixture[str]):
     assert main(["finetun"]) == 2
     assert capsys.readouterr().err == (
-        "error: unknown command 'finetun'; did you mean 'finetune'? Commands: finetune, chat, generate, curate, "
-        "inspect, doctor; alpaca-lora --help explains them\n"
+        f"error: unknown command 'finetun'; did you mean 'finetune'? Commands: {', '.join(COMMANDS)}; "
+        "alpaca-lora --help explains them\n"
     )
 
 

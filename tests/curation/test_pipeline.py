@@ -5,23 +5,10 @@ import json
 import pytest
 
 from alpaca_lora.curation import CurationSettings, curate
+from alpaca_lora.curation.outputs import OUTPUTS
 from alpaca_lora.errors import ConfigError, RecordError, RunError
 from alpaca_lora.records import load_records
 from alpaca_lora.records.writing import canonical_lines
-
-FILES = {
-    "curated.jsonl",
-    "dropped.jsonl",
-    "ledger.jsonl",
-    "curation.json",
-    "report.html",
-    "datasheet.md",
-    "statistics.json",
-    "changes.diff",
-    "findings.sarif",
-    "funnel.svg",
-    "verbs.svg",
-}
 
 
 @pytest.fixture
@@ -64,7 +51,7 @@ def test_kept_and_dropped_records_are_all_that_were_read(source, rows, tmp_path)
     result = curate(source, tmp_path / "out")
     kept, dropped = load_records(result.data), lines(tmp_path / "out" / "dropped.jsonl")
     assert len(kept) + len(dropped) == len(rows)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    assert {path.name for path in (tmp_path / "out").iterdir()} == OUTPUTS
     assert kept[0].input == ""
     for line in dropped:
         number = int(line["origin"].removeprefix("set.jsonl:"))

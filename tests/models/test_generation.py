@@ -1,3 +1,4 @@
+import itertools
 import threading
 import time
 
@@ -159,7 +160,8 @@ def test_an_answer_that_ends_early_is_cut_there_while_others_go_on(model, tokeni
         Response(text=tokenizer.decode(first[:end]), tokens=end + 1, stopped=True),
         Response(text=tokenizer.decode(second), tokens=6, stopped=False),
     ]
-    assert "".join(stream_response(model, tokenizer, PROMPTS[0], SHORT)) == tokenizer.decode(first[:end])
+    *_, last = stream_response(model, tokenizer, PROMPTS[0], SHORT)
+    assert last == Response(text=tokenizer.decode(first[:end]), tokens=end + 1, stopped=True)
 
 
 def test_control_tokens_are_no_part_of_an_answer(model, tokenizer):
@@ -198,10 +200,47 @@ def test_an_answer_needs_no_gradient_and_no_dropout(model, tokenizer):
 
 @pytest.mark.parametrize("decoding", [SHORT, DRAWN], ids=["greedy", "drawn"])
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_pieces_of_a_stream_are_the_answer(prompt, decoding, model, tokenizer):
-    pieces = list(stream_response(model, tokenizer, prompt, decoding))
-    assert "".join(pieces) == generate_responses(model, tokenizer, [prompt], decoding)[0].text
-    assert all(pieces)
+def test_a_stream_grows_from_nothing_to_the_answer(prompt, decoding, model, tokenizer):
+    first, *others = stream_response(model, tokenizer, prompt, decoding)
+    assert first == Response(text="", tokens=0, stopped=False)
+    assert others[-1:] == generate_responses(model, tokenizer, [prompt], decoding)
+    assert all(later.text.startswith(sooner.text) for sooner, later in itertools.pairwise(others))
+
+
+def test_a_character_of_several_tokens_comes_whole(model, tokenizer):
+    euro = tokenizer.encode("€")
+    assert len(euro) == 3
+    only(model, euro[0])
+    assert [response.tokens for response in stream_response(model, tokenizer, "Hi", SHORT)] == [0, 6]
+
+
+def test_beams_are_streamed_in_one_piece_at_their_end(model, tokenizer):
+    beams = Decoding(max_new_tokens=6, num_beams=3)
+    _, *others = stream_response(model, tokenizer, PROMPTS[0], beams)
+    assert set(others) == set(generate_responses(model, tokenizer, PROMPTS[:1], beams))
+
+
+def test_a_stream_waits_for_its_turn_and_can_be_stopped_before_it(model, tokenizer, passes):
+    only(model, tokenizer.encode(" a")[0])
+    begun, waited, stop = threading.Event(), [], threading.Event()
+    hook = model.register_forward_hook(lambda *_: time.sleep(0.001))
+    first = stream_response(model, tokenizer, "Hi", Decoding(max_new_tokens=900))
+    next(first)
+
+    def wait():
+        begun.set()
+        waited.extend(stream_response(model, tokenizer, "Hi", SHORT, stop=stop))
+
+    second = threading.Thread(target=wait)
+    second.start()
+    assert begun.wait(5)
+    stop.set()
+    second.join(5)
+    assert not second.is_alive()
+    assert waited == [Response(text="", tokens=0, stopped=False)]
+    assert len(set(passes)) == 1
+    first.close()
+    hook.remove()
 
 
 def test_a_stream_comes_while_the_model_is_at_work(model, tokenizer, passes):
@@ -239,11 +278,6 @@ def test_a_failure_of_the_model_reaches_the_reader_of_the_stream(model, tokenize
     with pytest.raises(MemoryError, match="no room left"):
         list(stream)
     assert model.training
-
-
-def test_beams_cannot_be_streamed(model, tokenizer):
-    with pytest.raises(ConfigError, match="num_beams is 2, but only one beam can be streamed: set it to 1"):
-        next(stream_response(model, tokenizer, "Hi", Decoding(num_beams=2)))
 
 
 def test_decoding_names_all_faults_at_once():

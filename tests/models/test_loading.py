@@ -2,6 +2,7 @@ import contextlib
 import json
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,6 +102,18 @@ def test_nf4_holds_every_linear_layer_but_the_head_in_four_bits(quantised):
     assert layer.weight.quant_state.nested
     assert not any(parameter.requires_grad for parameter in quantised.parameters())
     assert quantised.get_input_embeddings().weight.dtype == torch.bfloat16
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system's list of mapped files is Linux's")
+def test_nf4_leaves_no_file_mapped(quantised, wide_base):
+    import safetensors
+
+    maps = Path("/proc/self/maps")
+    assert str(wide_base) not in maps.read_text()
+    with safetensors.safe_open(wide_base / "model.safetensors", framework="pt") as file:
+        kept = file.get_tensor("model.norm.weight")
+    assert str(wide_base) in maps.read_text(), "a tensor of a file keeps it mapped"
+    del kept
 
 
 def test_double_quantisation_can_be_left_out(wide_base):

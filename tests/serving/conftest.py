@@ -1,8 +1,13 @@
 """Adapters of the tiny base model, with random updates, so that they answer but say nothing sensible."""
 
+import asyncio
+import queue
 import shutil
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +66,47 @@ def foreign_adapter(adapter: Path, tmp_path: Path) -> Path:
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         shutil.copy(adapter / name, directory)
     return directory
+
+
+@pytest.fixture(scope="module")
+def assistant(adapter: Path) -> Any:
+    """That adapter on its base, ready to answer."""
+    from alpaca_lora.serving import load
+
+    return load(adapter, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def publish() -> Iterator[Callable[..., Any]]:
+    """Serve a page for the time of a module: `publish(desk, accounts=None)` returns the website.
+
+    All of gradio is made inside the event loop that runs it; outside of one it would make loops and never close them.
+    """
+    pytest.importorskip("gradio", reason="the extra ui is not installed")
+    from alpaca_lora.serving.page import Page
+    from alpaca_lora.serving.website import Website
+
+    running = []
+
+    def start(desk: Any, **options: Any) -> Website:
+        made: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        async def serve() -> None:
+            website = Website(Page(desk, "<b>run</b>", "An adapter"), port=0, **options)
+            server = website.server()
+            made.put((website, server))
+            with website.socket:
+                await server.serve(sockets=[website.socket])
+
+        thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+        thread.start()
+        website, server = made.get(timeout=60)
+        running.append((server, thread))
+        while thread.is_alive() and not server.started:
+            time.sleep(0.02)
+        return website
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(30)

@@ -1,13 +1,13 @@
-import json
-import shutil
+import itertools
 import threading
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from alpaca_lora.errors import AdapterError, ConfigError, TemplateError, WrongBaseError
+from alpaca_lora.errors import ConfigError
+from alpaca_lora.models import Response
 from alpaca_lora.records import Record
-from alpaca_lora.serving import Assistant, load
+from alpaca_lora.serving import Assistant
 
 RECORDS = [
     Record("Name the capital of France."),
@@ -16,11 +16,6 @@ RECORDS = [
     Record("Say hello."),
     Record("Write a short story about a friendly robot that eats a balanced diet and sleeps well every day."),
 ]
-
-
-@pytest.fixture(scope="module")
-def assistant(adapter: Path) -> Assistant:
-    return load(adapter, device="cpu")
 
 
 def test_a_batch_answers_as_one_by_one(assistant: Assistant):
@@ -52,6 +47,54 @@ def test_a_closed_stream_stops_the_model(assistant: Assistant):
     assert threading.active_count() == before
 
 
+def test_a_growing_answer_begins_empty_and_ends_as_the_whole(assistant: Assistant):
+    record = RECORDS[1]
+    stop = threading.Event()
+    first, *others = assistant.stream_full(record.instruction, record.input, stop=stop, max_new_tokens=10)
+
+    assert (first.text, first.tokens, first.stopped) == ("", 0, False)
+    assert not stop.is_set()
+    assert others[-1:] == assistant.respond_full([record], max_new_tokens=10)
+    assert all(later.text.startswith(sooner.text) for sooner, later in itertools.pairwise(others))
+    assert len({response.tokens for response in others}) > 5
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_an_answer_that_somebody_stops_is_what_was_written_so_far(assistant: Assistant, num_beams: int):
+    stop = threading.Event()
+    hook = assistant.model.get_base_model().register_forward_hook(lambda *_: stop.set())
+    try:
+        *_, last = assistant.stream_full("Say hello.", stop=stop, max_new_tokens=512, num_beams=num_beams)
+    finally:
+        hook.remove()
+
+    assert (last.tokens, last.stopped) == (1, False)
+
+
+def test_the_base_alone_streams_what_it_answers(assistant: Assistant):
+    pieces = list(assistant.base.stream("Say hello.", max_new_tokens=16))
+
+    assert "".join(pieces) == assistant.base.respond("Say hello.", max_new_tokens=16)
+
+
+def test_a_prompt_that_leaves_no_room_for_the_answer_is_refused(assistant: Assistant):
+    for ask in (assistant.respond, assistant.stream):
+        with pytest.raises(ConfigError, match=r"the answer may have 900, but the model reads at most 1024: shorten"):
+            ask("Say hello. " * 40, max_new_tokens=900)
+
+
+def test_adapter_and_base_answer_two_users_at_once_as_they_answer_one(assistant: Assistant):
+    asked = [(assistant, 1), (assistant.base, 1), (assistant, 2), (assistant.base, 2)] * 2
+
+    def ask(one: tuple[Assistant, int]) -> str:
+        return "".join(one[0].stream("Say hello.", max_new_tokens=24, temperature=1.5, seed=one[1]))
+
+    alone = [ask(one) for one in asked]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        assert list(pool.map(ask, asked)) == alone
+    assert len(set(alone)) > 2
+
+
 def test_an_empty_batch_has_no_answers(assistant: Assistant):
     assert assistant.respond_batch([]) == []
 
@@ -72,8 +115,7 @@ def test_equal_seeds_draw_equal_answers(assistant: Assistant):
 
 def test_the_base_answers_without_the_adapter_and_the_adapter_comes_back(assistant: Assistant):
     tuned = assistant.respond("Say hello.", max_new_tokens=16)
-    with assistant.without_adapter():
-        untuned = assistant.respond("Say hello.", max_new_tokens=16)
+    untuned = assistant.base.respond("Say hello.", max_new_tokens=16)
 
     assert untuned != tuned
     assert assistant.respond("Say hello.", max_new_tokens=16) == tuned
@@ -95,80 +137,9 @@ def test_a_wrong_option_is_refused_before_the_stream_begins(assistant: Assistant
         assistant.stream("Say hello.", top_p=2)
 
 
-def test_a_run_directory_serves_its_adapter(adapter: Path, assistant: Assistant):
-    served = load(adapter.parent, device="cpu")
+def test_white_space_around_an_answer_is_held_back_and_inside_it_kept():
+    from alpaca_lora.serving.assistant import _pieces, _stripped
 
-    assert served.respond("Say hello.", max_new_tokens=8) == assistant.respond("Say hello.", max_new_tokens=8)
-
-
-def test_an_unfinished_run_says_how_to_finish_it(tmp_path: Path):
-    (tmp_path / "run.json").write_text("{}")
-
-    with pytest.raises(AdapterError, match="has no adapter yet: finish it with the command that started it"):
-        load(tmp_path)
-
-
-def test_a_directory_without_an_adapter_is_refused(tmp_path: Path):
-    with pytest.raises(AdapterError, match="no adapter at .*missing.*: give a directory with adapter_config.json"):
-        load(tmp_path / "missing")
-
-
-def test_unknown_precision_and_quantization_are_named_together(adapter: Path):
-    with pytest.raises(ConfigError) as caught:
-        load(adapter, precision="bf32", quantization="int8")  # type: ignore[arg-type]
-
-    assert str(caught.value).splitlines() == [
-        "precision must be one of 'bf16', 'fp16', 'fp32', got 'bf32'",
-        "quantization must be one of 'none', 'nf4', got 'int8'",
-    ]
-
-
-@pytest.mark.catalogue(59)
-def test_another_template_is_refused_with_both_names(adapter: Path):
-    with pytest.raises(TemplateError, match=r"was trained with template 'alpaca' .* not 'alpaca_legacy'"):
-        load(adapter, template="alpaca_legacy")
-
-
-def test_another_template_can_be_forced(adapter: Path):
-    forced = load(adapter, template="alpaca_legacy", force_template=True, device="cpu")
-
-    assert forced.prompter.template.name == "alpaca_legacy"
-
-
-def test_the_same_template_under_another_name_is_no_other_template(adapter: Path, tmp_path: Path):
-    document = json.loads((adapter / "alpaca_lora.json").read_text())["template"]
-    del document["name"]
-    copy = tmp_path / "ours.json"
-    copy.write_text(json.dumps(document))
-
-    assert load(adapter, template=copy, device="cpu").prompter.template.name == "ours"
-
-
-def test_an_adapter_of_another_tool_needs_base_and_template(
-    foreign_adapter: Path, tiny_base: Path, assistant: Assistant
-):
-    with pytest.raises(ConfigError, match="its prompt is not known: name the template"):
-        load(foreign_adapter, base_model=tiny_base)
-    with pytest.raises(AdapterError, match="its base is not known: name the base model"):
-        load(foreign_adapter, template="alpaca")
-
-    foreign = load(foreign_adapter, base_model=tiny_base, template="alpaca", precision="fp32", device="cpu")
-    assert foreign.respond("Say hello.", max_new_tokens=8) == assistant.respond("Say hello.", max_new_tokens=8)
-
-
-def test_another_base_of_the_same_shape_is_refused(adapter: Path, tiny_base: Path, tmp_path: Path):
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    other = shutil.copytree(tiny_base, tmp_path / "other")
-    tensors = load_file(other / "model.safetensors")
-    save_file({name: torch.zeros_like(tensor) for name, tensor in tensors.items()}, other / "model.safetensors")
-
-    with pytest.raises(WrongBaseError, match="but .*other.* holds other weights"):
-        load(adapter, base_model=other)
-
-
-def test_white_space_around_a_stream_is_held_back_and_inside_it_kept():
-    from alpaca_lora.serving.assistant import _stripped
-
-    assert list(_stripped(piece for piece in ["\n", " ", "Red\n", "\n", "", "green ", "\n"])) == ["Red", "\n\ngreen"]
+    written = ["", "\n", "\n Red\n", "\n Red\n\n", "\n Red\n\ngreen ", "\n Red\n\ngreen \n"]
+    responses = (_stripped(Response(text, tokens, stopped=False)) for tokens, text in enumerate(written))
+    assert list(_pieces(responses)) == ["Red", "\n\ngreen"]

@@ -2,19 +2,14 @@ import dataclasses
 import io
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from alpaca_lora.errors import ConfigError
+from alpaca_lora.models import Response
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.reporting.wording import visible
-from alpaca_lora.serving import Assistant, Chat, load
-
-
-@pytest.fixture(scope="module")
-def assistant(adapter: Path) -> Assistant:
-    return load(adapter, device="cpu")
+from alpaca_lora.serving import Assistant, Chat
 
 
 class Typed:
@@ -42,12 +37,14 @@ class Scripted:
         self.pieces = pieces
         self.asked: list[tuple[str, str]] = []
 
-    def stream(self, instruction: str, input: str = "", **decoding: object) -> Iterator[str]:
+    def stream_full(self, instruction: str, input: str = "", **decoding: object) -> Iterator[Response]:
         self.asked.append((instruction, input))
-        for piece in self.pieces:
+        text = ""
+        for number, piece in enumerate(self.pieces):
             if not isinstance(piece, str):
                 raise piece
-            yield piece
+            text += piece
+            yield Response(text, number, stopped=True)
 
 
 def converse(assistant: object, *lines: str | type[BaseException], **decoding: object) -> str:
@@ -107,26 +104,40 @@ def test_control_characters_of_an_answer_are_shown_and_not_sent(assistant: Assis
 
 def test_an_input_of_several_lines_goes_to_the_next_instruction_only(assistant: Assistant):
     scripted = Scripted(assistant, "ok")
-    converse(scripted, "/input", "first", "second", "", "one", "two")
+    converse(scripted, "/input", "first", "second", "", "one", "two", "/input third", "three")
 
-    assert scripted.asked == [("one", "first\nsecond"), ("two", "")]
+    assert scripted.asked == [("one", "first\nsecond"), ("two", ""), ("three", "third")]
 
 
 def test_base_answers_the_last_instruction_without_the_adapter(assistant: Assistant):
     shown = converse(assistant, "/base", "Say hello.", "/base", max_new_tokens=12)
-    with assistant.without_adapter():
-        untuned = assistant.respond("Say hello.", max_new_tokens=12)
+    untuned = assistant.base.respond("Say hello.", max_new_tokens=12)
 
     assert "nothing to compare yet" in shown
     assert shown.partition("(base model, without the adapter)\n")[2].startswith(visible(untuned))
 
 
 def test_settings_can_be_changed_and_shown(assistant: Assistant):
-    shown = converse(assistant, "/set temperature 0.7", "/set seed 3", "/set max_new_tokens 4", "/settings")
+    shown = converse(assistant, "/set temperature 0.7", "/set seed 3", "/set max_new_tokens 4", "/set")
 
     assert "temperature 0.7\n" in shown
     assert "seed 3\n" in shown
     assert "max_new_tokens 4\n" in shown
+
+
+def test_an_answer_says_that_it_was_cut_off_or_is_empty(assistant: Assistant):
+    cut = converse(assistant, "Say hello.", max_new_tokens=3)
+
+    assert "(cut off after 3 tokens; /set max_new_tokens 6 allows more)\n" in cut
+    assert "cut off" not in converse(Scripted(assistant, "Hello!"), "one")
+    assert "(an empty answer)\n" in converse(Scripted(assistant, ""), "one")
+
+
+def test_an_instruction_that_cannot_be_answered_keeps_the_session(assistant: Assistant):
+    shown = converse(assistant, "Say hello. " * 200, "/help")
+
+    assert "but the model reads at most 1024: shorten the instruction or the input" in shown
+    assert "/settings" in shown
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""The web page from the command line."""
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from alpaca_lora.cli.conversation import AdapterOptions, text_flag
+from alpaca_lora.errors import ConfigError
+
+if TYPE_CHECKING:
+    from alpaca_lora.serving import Assistant
+
+__all__ = ["UiOptions", "open_page"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UiOptions(AdapterOptions):
+    """The flags of `ui`."""
+
+    port: int = 7860
+    """Port of 127.0.0.1 that the page is at; 0 takes a free one."""
+
+    accounts: Annotated[Path | None, text_flag("FILE", "none")] = None
+    """Who may open the page: a line name:password for each."""
+
+    share: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Make a link that works from everywhere, through a tunnel of gradio's makers; needs --accounts."""
+
+    recipe: Annotated[Literal["transformers", "vllm"] | None, text_flag("transformers|vllm", "none")] = None
+    """Print the commands that serve this adapter with another program, and leave."""
+
+
+def open_page(options: UiOptions) -> int:
+    """Serve the page until Ctrl-C, or print a recipe."""
+    if options.recipe is not None:
+        from alpaca_lora.serving.recipes import recipe
+
+        print(recipe(options.adapter, options.recipe), end="")
+        return 0
+    if options.share and options.accounts is None:
+        raise ConfigError("--share lets everybody who has the link reach this machine: say with --accounts who may")
+    from alpaca_lora._optional import require
+    from alpaca_lora.serving.website import Website, read_accounts
+
+    require("gradio", extra="ui")
+    accounts = read_accounts(options.accounts) if options.accounts else None
+    print("loading …", file=sys.stderr)
+    from alpaca_lora.serving.desk import Desk
+    from alpaca_lora.serving.page import Page
+
+    assistant = options.load()
+    desk = Desk(assistant)
+    website = Website(Page(desk, *_names(options, assistant)), port=options.port, accounts=accounts)
+    if options.share:
+        print(f"shared as {website.share()}")
+    print(f"open {website.url} in a browser; Ctrl-C ends it", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        website.serve()
+    desk.close()
+    return 0
+
+
+def _names(options: UiOptions, assistant: "Assistant") -> tuple[str, str]:
+    """Return what stands above the page: the run's name, and what answers there."""
+    from alpaca_lora.adapters import read_sidecar
+    from alpaca_lora.reporting.wording import public_name
+    from alpaca_lora.serving.loading import locate_adapter
+
+    directory = locate_adapter(options.adapter).resolve()
+    run = directory.parent if directory.name == "adapter" else directory
+    sidecar = read_sidecar(directory)
+    base = public_name(options.base_model or (sidecar.base_model if sidecar else "its base model"))
+    return run.name, f"An adapter on {base}, asked in the words of template {assistant.prompter.template.name}"

@@ -1,0 +1,121 @@
+"""Find an adapter and everything that it needs to answer.
+
+The sidecar of an adapter knows its base model, its prompt template and how the base was held, so a directory is all
+that is needed. Each can be overridden; another template only on purpose, since a model that is asked in words that it
+was not trained on answers worse, and nothing says so.
+"""
+
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from alpaca_lora.adapters import Sidecar, inspect_adapter, load_adapter, locate_base_of, read_sidecar
+from alpaca_lora.config import QuantizationSettings
+from alpaca_lora.errors import AdapterError, ConfigError, TemplateError
+from alpaca_lora.models import Precision, best_precision, check_vocabulary, load_base_model, load_tokenizer
+from alpaca_lora.prompts import Prompter, Template
+from alpaca_lora.serving.assistant import Assistant
+
+__all__ = ["load", "locate_adapter"]
+
+Quantization = Literal["none", "nf4"]
+
+
+def load(
+    adapter_dir: str | Path,
+    *,
+    base_model: str | Path | None = None,
+    template: str | Path | Template | None = None,
+    force_template: bool = False,
+    precision: Precision | None = None,
+    quantization: Quantization | None = None,
+    device: str | None = None,
+) -> Assistant:
+    """Load an adapter on its base model, ready to answer.
+
+    Args:
+        adapter_dir: an adapter directory, or a run directory that holds a finished `adapter/`.
+        base_model: embedded name, directory or Hub id; None takes the one that the adapter was trained on.
+        template: prompt template; None takes the one that the adapter was trained with.
+        force_template: ask with `template` although the adapter was trained with another.
+        precision: number format of the base; None takes that of the training.
+        quantization: how the base's linear layers are held; None as in training.
+        device: `cpu`, `cuda`, `cuda:1` …; None takes the current CUDA device, else Apple's, else the processor.
+
+    Returns:
+        The assistant.
+
+    Raises:
+        ConfigError: precision or quantization is unknown, or an adapter of another tool needs a template by name.
+        AdapterError: the adapter cannot be used, or fits another base; see `adapters.inspect_adapter`.
+        TemplateError: the template cannot be used, or is not the adapter's.
+        ModelError: the base model cannot be found or loaded.
+    """
+    _check_choices(precision=(precision, get_args(Precision)), quantization=(quantization, get_args(Quantization)))
+    directory = locate_adapter(adapter_dir)
+    sidecar = read_sidecar(directory)
+    prompter = _prompter_for(directory, sidecar, template, force=force_template)
+    base_dir = locate_base_of(directory, None if base_model is None else str(base_model))
+    inspect_adapter(directory, base_dir)
+    tokenizer = load_tokenizer(directory if (directory / "tokenizer_config.json").is_file() else base_dir)
+    held = {"method": quantization} if quantization else sidecar.quantization if sidecar else {}
+    model = load_base_model(
+        base_dir,
+        precision=precision or (cast("Precision", sidecar.precision) if sidecar else best_precision()),
+        quantization=QuantizationSettings(**held),
+        device=device,
+    )
+    check_vocabulary(tokenizer, model)
+    if sidecar:
+        model.generation_config.eos_token_id = list(sidecar.stop_ids)
+    return Assistant(load_adapter(model, directory, base_dir), tokenizer, prompter)
+
+
+def _check_choices(**choices: tuple[str | None, tuple[str, ...]]) -> None:
+    faults = [
+        f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}"
+        for name, (value, allowed) in choices.items()
+        if value is not None and value not in allowed
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def locate_adapter(path: str | Path) -> Path:
+    """Return the adapter directory at a path, which may be that of a run.
+
+    Raises:
+        AdapterError: there is none.
+    """
+    path = Path(path).expanduser()
+    for directory in (path, path / "adapter"):
+        if (directory / "adapter_config.json").is_file():
+            return directory
+    if (path / "run.json").is_file():
+        raise AdapterError(
+            f"the run in {str(path)!r} has no adapter yet: finish it with the command that started it, which goes on "
+            "from its newest checkpoint"
+        )
+    raise AdapterError(
+        f"no adapter at {str(path)!r}: give a directory with adapter_config.json, or a run directory with adapter/"
+    )
+
+
+def _prompter_for(
+    directory: Path, sidecar: Sidecar | None, template: str | Path | Template | None, *, force: bool
+) -> Prompter:
+    if template is None and sidecar is None:
+        raise ConfigError(
+            f"{str(directory)!r} was not made by alpaca-lora, so its prompt is not known: name the template that it "
+            "was trained with (alpaca is the usual one) and its base model"
+        )
+    if template is None and sidecar is not None:
+        return Prompter(sidecar.prompt_template())
+    prompter = Prompter(template or "alpaca")
+    if sidecar is not None and prompter.sha256 != sidecar.template_sha256 and not force:
+        raise TemplateError(
+            f"the adapter in {str(directory)!r} was trained with template {sidecar.template['name']!r} "
+            f"(sha256 {sidecar.template_sha256[:12]}), not {prompter.template.name!r} ({prompter.sha256[:12]}), and "
+            "answers worse when it is asked in other words: leave the template out, or force it "
+            "(force_template=True, --force-template)"
+        )
+    return prompter
