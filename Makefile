@@ -36,6 +36,6 @@ bench: .venv/develop.stamp  ## training speed against other tools, two hours; BE
 	touch $@
 
 .venv/develop.stamp: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) install --constraint constraints.txt --editable ".[dev,docs,gguf,plots,quant,ui]"
+	$(PIP) install --constraint constraints.txt --editable ".[curate,dev,docs,gguf,plots,quant,teacher,ui]"
 	$(EMBEDDED_MODEL)
 	touch $@

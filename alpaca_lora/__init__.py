@@ -14,19 +14,27 @@ from alpaca_lora.prompts import Prompter, Template, available_templates
 from alpaca_lora.records import Record, load_records, save_records
 
 __all__ = [
+    "CurationResult",
+    "CurationSettings",
     "FinetuneConfig",
     "FinetuneResult",
+    "GenerationResult",
     "KernelSettings",
+    "LocalTeacher",
     "LoraSettings",
+    "OpenAITeacher",
     "Prompter",
     "QuantizationSettings",
     "Record",
+    "SelfInstructConfig",
     "Template",
     "__version__",
     "available_templates",
+    "curate",
     "errors",
     "export",
     "finetune",
+    "generate_instructions",
     "load",
     "load_config",
     "load_records",
@@ -35,20 +43,39 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from alpaca_lora.config import FinetuneConfig, KernelSettings, LoraSettings, QuantizationSettings, load_config
+    from alpaca_lora.config import (
+        FinetuneConfig,
+        KernelSettings,
+        LoraSettings,
+        QuantizationSettings,
+        SelfInstructConfig,
+        load_config,
+    )
+    from alpaca_lora.curation import CurationResult, CurationSettings, curate
     from alpaca_lora.exports import export, merge_adapter
+    from alpaca_lora.models import LocalTeacher
+    from alpaca_lora.selfinstruct import GenerationResult, generate_instructions
     from alpaca_lora.serving import load
+    from alpaca_lora.teachers import OpenAITeacher
     from alpaca_lora.training import FinetuneResult, finetune
 else:
     # Out of the type checker's sight: a module with a visible `__getattr__` makes every misspelling an `object`.
     _HOMES = {
+        "CurationResult": "alpaca_lora.curation",
+        "CurationSettings": "alpaca_lora.curation",
         "FinetuneConfig": "alpaca_lora.config",
         "FinetuneResult": "alpaca_lora.training",
+        "GenerationResult": "alpaca_lora.selfinstruct",
         "KernelSettings": "alpaca_lora.config",
+        "LocalTeacher": "alpaca_lora.models",
         "LoraSettings": "alpaca_lora.config",
+        "OpenAITeacher": "alpaca_lora.teachers",
         "QuantizationSettings": "alpaca_lora.config",
+        "SelfInstructConfig": "alpaca_lora.config",
+        "curate": "alpaca_lora.curation",
         "export": "alpaca_lora.exports",
         "finetune": "alpaca_lora.training",
+        "generate_instructions": "alpaca_lora.selfinstruct",
         "load": "alpaca_lora.serving",
         "load_config": "alpaca_lora.config",
         "merge_adapter": "alpaca_lora.exports",

@@ -56,6 +56,32 @@ def append_line(stream: IO[str], value: Any) -> None:
     stream.flush()
 
 
+def append_durably(stream: IO[str], lines: str) -> None:
+    """Append whole lines to an open stream, all or none of them, and wait until they are on the disk.
+
+    Raises:
+        OSError: they could not be written; the file ends where it ended before.
+    """
+    descriptor = stream.fileno()
+    before = os.fstat(descriptor).st_size
+    data = lines.encode("utf-8")
+    try:
+        written = 0
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
+
+
+def reserve_space(path: Path, size_bytes: int) -> None:
+    """Make a file that really takes up this much of the disk, so that deleting it makes room when the disk is full."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        os.posix_fallocate(stream.fileno(), 0, size_bytes)
+
+
 def open_journal(path: Path) -> IO[str]:
     """Open a JSON-lines file for appending, after cutting off a last line that a crash left without its end."""
     path.parent.mkdir(parents=True, exist_ok=True)

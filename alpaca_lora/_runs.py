@@ -19,6 +19,7 @@ from alpaca_lora.errors import ConfigError, RunError
 CONTRACT = "run.json"
 METRICS = "metrics.jsonl"
 COMPLETE = "COMPLETE"
+JOURNAL = "journal.jsonl"
 
 _FREE = frozenset({"save_limit", "logging_steps", "report_to", "resume"})
 _FREE_UNLESS_BEST = frozenset({"eval_steps", "save_steps"})
@@ -119,7 +120,9 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> boo
 
 def _worth_keeping(run_dir: Path) -> bool:
     """Tell whether a run left more than its intention; one that failed before its first checkpoint may be done anew."""
-    return any((run_dir / name).exists() for name in (COMPLETE, "adapter")) or any(run_dir.glob("checkpoint-*"))
+    return any((run_dir / name).exists() for name in (COMPLETE, JOURNAL, "adapter")) or any(
+        run_dir.glob("checkpoint-*")
+    )
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -20,6 +20,8 @@ Each one is also a builtin, so that code which knows nothing of this library can
     │  └─ AdapterDriftError                 the saved adapter does not compute what the trained one did
     ├─ ExportError (RuntimeError)           a model that a format cannot hold, or an artefact that cannot be used
     │  └─ ParityError                       an artefact that does not compute what it was made from
+    ├─ TeacherError (RuntimeError)          a teacher that cannot be asked
+    │  └─ TeacherRefusedError               it refused for good: a wrong key, an unknown model, a redirect
     ├─ RunError (RuntimeError)              a run directory that is in use, foreign, or not resumable
     ├─ NonFiniteLossError (ArithmeticError) training produced NaN or infinity
     └─ MissingDependencyError (ImportError) an optional package is not installed
@@ -44,6 +46,8 @@ __all__ = [
     "ParityError",
     "RecordError",
     "RunError",
+    "TeacherError",
+    "TeacherRefusedError",
     "TemplateError",
     "UnknownKeysError",
     "UnknownTemplateError",
@@ -137,6 +141,14 @@ class ParityError(ExportError):
     def __init__(self, message: str, *, code: str = "", tensor: str | None = None) -> None:
         super().__init__(message)
         self.code, self.tensor = code, tensor
+
+
+class TeacherError(AlpacaLoraError, RuntimeError):
+    """A teacher model cannot be asked."""
+
+
+class TeacherRefusedError(TeacherError):
+    """A teacher refused in a way that asking again cannot change: a wrong key, an unknown model, a redirect."""
 
 
 class RunError(AlpacaLoraError, RuntimeError):

@@ -6,7 +6,7 @@ import re
 import pytest
 
 INSTRUCTION = ("Turn the sentence into a question.", "The train leaves at noon.")
-NO_TORCH = "import runpy, sys; runpy.run_path(sys.argv[1]); sys.exit('torch' in sys.modules)"
+NO_TORCH = "import runpy, sys; sys.argv.pop(0); runpy.run_path(sys.argv[0]); sys.exit('torch' in sys.modules)"
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +45,13 @@ def test_prompts_prints_a_prompt_and_a_response_without_torch(examples, run_pyth
     done = run_python("-c", NO_TORCH, examples / "01_prompts.py")
     assert done.returncode == 0, done.stderr
     assert "### Response:\nDoes the train leave at noon?\nresponse: Red, blue and yellow.\n" in done.stdout
+
+
+def test_curate_counts_every_record_and_decides_anew(examples, run_python, tmp_path):
+    done = run_python("-c", NO_TORCH, examples / "05_curate.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("395 read = 394 kept + 1 dropped\n")
+    assert (tmp_path / "runs/curated-strict/report.html").is_file()
 
 
 @pytest.mark.slow

@@ -37,12 +37,14 @@ def test_a_light_name_does_not_load_the_training_stack(loaded_after, name):
     assert loaded_after(f"from alpaca_lora import {name}") & TRAINING_STACK == set()
 
 
-@pytest.mark.parametrize("module", ["_runs", "planning", "reporting", "cli"])
+@pytest.mark.parametrize("module", ["_runs", "curation", "planning", "reporting", "cli"])
 def test_a_light_module_does_not_load_the_training_stack(loaded_after, module):
     assert loaded_after(f"import alpaca_lora.{module}") & TRAINING_STACK == set()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["finetune", "--help"], ["chat", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["finetune", "--help"], ["chat", "--help"], ["curate", "--help"]], ids=" ".join
+)
 def test_help_does_not_load_the_training_stack(loaded_after, arguments):
     assert loaded_after(HELP, *arguments) & TRAINING_STACK == set()
 

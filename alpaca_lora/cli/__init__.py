@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None takes those of the process.
 
     Returns:
-        The exit code: 0 done, 1 a fault of this program, 2 bad input, 4 out of disk or memory, 130 interrupted.
+        The exit code: 0 done, 1 a fault of this program, 2 bad input, 3 a budget is reached, 4 out of disk or memory,
+        130 interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -65,6 +65,18 @@ def chat(arguments: list[str]) -> int:
     return converse(options) if options.prompt is None else answer_once(options)
 
 
+def curate(arguments: list[str]) -> int:
+    """Clean a set of records by named rules, and say of each row why it is in or out.
+
+    Repairs what can be mended without loss, recomputes answers where they can be computed, compares records with each
+    other and with evaluation sets. The directory gets the curated records, a page, a ledger of every finding and
+    decision, a datasheet and a patch; other thresholds and actions can be tried on the same findings with --replay.
+    """
+    from alpaca_lora.cli.curation import CurateOptions, curate_file
+
+    return curate_file(_parse(curate, arguments, CurateOptions))
+
+
 def ui(arguments: list[str]) -> int:
     """Open a web page on which a fine-tuned model answers, beside its base model if you like.
 
@@ -130,6 +142,17 @@ def inspect(arguments: list[str]) -> int:
     return 0
 
 
+def generate(arguments: list[str]) -> int:
+    """Let a teacher model write instruction records, within a budget that holds under retries, timeouts and kills.
+
+    Every answer is in a journal before it is used: the same command goes on where a run ended, and pays for no answer
+    twice. The exit code is 0 when all rows are there and 3 when a budget, or anything else that may pass, ended it.
+    """
+    from alpaca_lora.cli.generating import GenerateOptions, generate_records
+
+    return generate_records(_parse(generate, arguments, GenerateOptions))
+
+
 def doctor(arguments: list[str]) -> int:
     """Check this machine: packages, device, number formats, 4-bit training, the embedded model, disk and Hub.
 
@@ -162,6 +185,28 @@ COMMANDS = {
             'alpaca-lora chat --adapter runs/alpaca-mini --prompt "Name three primary colours."',
             'alpaca-lora chat --adapter runs/alpaca-mini --prompt "Translate into French." --input "Good morning." '
             "--temperature 0.7 --seed 1",
+        ),
+    ),
+    "generate": Command(
+        generate,
+        "let a teacher model write instruction records, within a budget",
+        (
+            "alpaca-lora generate --teacher local --num 20 --output-dir runs/gen",
+            "alpaca-lora generate --teacher openai --model gpt-5-mini --num 1000 --budget-usd 2 --dry-run",
+            "alpaca-lora generate --teacher openai --model qwen3:8b --base-url http://localhost:11434/v1 "
+            "--num 500 --budget-tokens 2000000 --output-dir runs/ollama",
+            'alpaca-lora generate --teacher openai --model gpt-5-mini --domain "questions of patients about medicines" '
+            "--seeds my-seeds.jsonl --num 500 --budget-usd 1 --pilot 5",
+        ),
+    ),
+    "curate": Command(
+        curate,
+        "clean a set of records, and say of each row why it is in or out",
+        (
+            "alpaca-lora curate my.jsonl --output-dir runs/curated",
+            "alpaca-lora curate my.jsonl --output-dir runs/curated --against eval.jsonl --action refusal=drop",
+            "alpaca-lora curate my.jsonl --output-dir runs/looser --replay runs/curated --threshold near_duplicate=0.8",
+            "alpaca-lora curate --rules",
         ),
     ),
     "ui": Command(

@@ -1,6 +1,6 @@
 """What a command says when it does not succeed, and its exit code.
 
-0 done · 1 a fault of this program · 2 bad input · 4 out of disk or memory · 130 interrupted.
+0 done · 1 a fault of this program · 2 bad input · 3 a budget is reached · 4 out of disk or memory · 130 interrupted.
 """
 
 import errno
@@ -13,7 +13,10 @@ from alpaca_lora.errors import AlpacaLoraError, ParityError
 __all__ = ["explain"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_RESUME = "\nnothing that was saved is lost: the same command goes on from the run's newest checkpoint"
+_RESUME = {
+    "finetune": "\nnothing that was saved is lost: the same command goes on from the run's newest checkpoint",
+    "generate": "\nno answer is lost: the same command goes on with those in the run's journal",
+}
 _LESS_MEMORY = "; --quantization nf4, a smaller --micro-batch-size or a smaller --max-length needs less"
 
 
@@ -25,7 +28,7 @@ def explain(error: BaseException, command: str) -> int:
         command: the subcommand.
     """
     training = command == "finetune"
-    resume = _RESUME if training else ""
+    resume = _RESUME.get(command, "")
     if isinstance(error, KeyboardInterrupt):
         return _say(f"interrupted{resume}", 130)
     if any(isinstance(cause, OSError) and cause.errno in _FULL for cause in _causes(error)):

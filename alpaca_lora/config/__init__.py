@@ -1,5 +1,6 @@
 """Every user-facing knob: what it may be, what it is called, and where it is read from."""
 
+from alpaca_lora.config.generating import SelfInstructConfig
 from alpaca_lora.config.settings import (
     FinetuneConfig,
     KernelSettings,
@@ -15,6 +16,7 @@ __all__ = [
     "KernelSettings",
     "LoraSettings",
     "QuantizationSettings",
+    "SelfInstructConfig",
     "config_from_dict",
     "config_reference",
     "load_config",

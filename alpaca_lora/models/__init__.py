@@ -4,7 +4,8 @@ from alpaca_lora.models.embedded import EMBEDDED, EMBEDDED_HUB_ID
 from alpaca_lora.models.fingerprints import fingerprint
 from alpaca_lora.models.generation import Decoding, Response, generate_responses, stream_response
 from alpaca_lora.models.hardware import detect_hardware
-from alpaca_lora.models.loading import Precision, load_base_model
+from alpaca_lora.models.loading import Precision, best_precision, load_base_model
+from alpaca_lora.models.local_teacher import LocalTeacher
 from alpaca_lora.models.locate import locate_base_model
 from alpaca_lora.models.losses import IGNORED, RowLoss, mean_loss, row_losses, supervised_logits
 from alpaca_lora.models.pieces import split_ids
@@ -23,9 +24,11 @@ __all__ = [
     "EMBEDDED_HUB_ID",
     "IGNORED",
     "Decoding",
+    "LocalTeacher",
     "Precision",
     "Response",
     "RowLoss",
+    "best_precision",
     "check_vocabulary",
     "detect_hardware",
     "encode_prompt",

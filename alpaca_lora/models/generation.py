@@ -108,6 +108,7 @@ def generate_responses(
     decoding: Decoding | None = None,
     *,
     batch_size: int = 8,
+    stop_texts: Sequence[str] = (),
     adapted: bool = True,
 ) -> list[Response]:
     """Answer every prompt.
@@ -118,6 +119,7 @@ def generate_responses(
         prompts: rendered prompts, without a beginning-of-text token.
         decoding: None means greedy, at most 256 tokens.
         batch_size: prompts answered together; prompts of like length share a batch.
+        stop_texts: an answer also ends behind the first of these texts, which stays a part of it.
         adapted: False switches the adapters of the model off while it answers.
 
     Returns:
@@ -133,7 +135,8 @@ def generate_responses(
             batch = order[start : start + batch_size]
             inputs = _pad_left([ids[index] for index in batch], int(tokenizer.pad_token_id), model.device)
             config = decoding.to_generation_config(stops, int(tokenizer.pad_token_id))
-            outputs = model.generate(**inputs, generation_config=config)
+            config.stop_strings = list(stop_texts) or None
+            outputs = model.generate(**inputs, generation_config=config, tokenizer=tokenizer)
             for index, row in zip(batch, outputs[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
                 responses[index] = _response(tokenizer, row, stops)
     return [responses[index] for index in range(len(ids))]

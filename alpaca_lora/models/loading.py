@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 from alpaca_lora._optional import require
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import ModelError
+from alpaca_lora.models.hardware import detect_hardware
 
 Precision = Literal["bf16", "fp16", "fp32"]
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -128,6 +129,12 @@ def _let_go_of_files(model: PreTrainedModel) -> None:
     for parameter in model.parameters():
         if getattr(parameter, "quant_state", None) is None:
             parameter.data = parameter.data.clone()
+
+
+def best_precision() -> Precision:
+    """Return the number format that this machine computes in fastest, when none is asked for."""
+    hardware = detect_hardware()
+    return "bf16" if hardware.bf16 else "fp16" if hardware.fp16 else "fp32"
 
 
 @contextlib.contextmanager

@@ -4,18 +4,14 @@ The frame and the looks are files in `templates`; this module fills in what the 
 model, a dataset or a user is escaped by `_text`, the only way in; the page's policy forbids scripts and requests too.
 """
 
-import base64
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from importlib.resources import files
+from collections.abc import Sequence
 from statistics import median
-from string import Template
 from typing import Any
 
 from alpaca_lora.reporting.cautions import list_cautions
 from alpaca_lora.reporting.curve import read_loss_curve, read_series
+from alpaca_lora.reporting.elements import bullets, escaped, pairs, render_page, section, table, tile
 from alpaca_lora.reporting.summary import AnswerPair, DataSummary, ListedRow, Metrics, RunSummary
 from alpaca_lora.reporting.svg import Series, draw_chart
 from alpaca_lora.reporting.wording import (
@@ -29,7 +25,6 @@ from alpaca_lora.reporting.wording import (
     perplexity,
     public_name,
     quantile,
-    visible,
 )
 
 __all__ = ["render_report"]
@@ -46,52 +41,27 @@ def render_report(summary: RunSummary, metrics: Metrics) -> str:
         summary: the run.
         metrics: lines of metrics.jsonl; with none, the page has no curves.
     """
-    templates = files("alpaca_lora.reporting") / "templates"
-    style = (templates / "report.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    model, data = _text(public_name(summary.base_model)), _text(public_name(summary.data.name))
-    return Template((templates / "report.html").read_text(encoding="utf-8")).substitute(
-        style=style,
-        style_hash=f"sha256-{digest}",
+    model, data = escaped(public_name(summary.base_model)), escaped(public_name(summary.data.name))
+    parts = (
+        bullets(list_cautions(summary, metrics), "cautions"),
+        _curves(summary, metrics),
+        _answers(summary),
+        section("Trained on", _data(summary.data)),
+        _rows("Rows left out", summary.data.dropped) + _rows("Rows shortened", summary.data.shortened),
+        section("Decisions, and why", bullets(summary.decisions, "reasons card")),
+        section("Configuration", pairs({name: _setting(value) for name, value in summary.config.items()})),
+        _prompts(summary),
+        section("Made with", pairs({"hardware": summary.hardware, **summary.versions})),
+        section("The same again", f'<pre class="command">{escaped(summary.command)}</pre>' * bool(summary.command)),
+    )
+    return render_page(
+        eyebrow="Fine-tuning report",
         title=f"{model} on {data}: fine-tuning report",
         heading=f"{model} <i>on</i> {data}",
-        status=summary.status,
-        facts=_text(" · ".join(_facts(summary))),
-        tiles="\n".join(_tiles(summary, metrics)),
-        cautions=_list(list_cautions(summary, metrics), "cautions"),
-        curves=_curves(summary, metrics),
-        answers=_answers(summary),
-        data=_data(summary.data),
-        left_out=_rows("Rows left out", summary.data.dropped) + _rows("Rows shortened", summary.data.shortened),
-        decisions=_section("Decisions, and why", _list(summary.decisions, "reasons card")),
-        configuration=_pairs({name: _setting(value) for name, value in summary.config.items()}),
-        template=_prompts(summary),
-        versions=_pairs({"hardware": summary.hardware, **summary.versions}),
-        command=_section(
-            "The same again", f'<pre class="command">{_text(summary.command)}</pre>' * bool(summary.command)
-        ),
+        facts=f'<span class="status {summary.status}">{summary.status}</span> {escaped(" · ".join(_facts(summary)))}',
+        tiles=_tiles(summary, metrics),
+        body="\n".join(parts),
     )
-
-
-def _text(text: str) -> str:
-    return escape(visible(text))
-
-
-def _section(title: str, body: str, remark: str = "") -> str:
-    small = f" <small>{remark}</small>" if remark else ""
-    return f"<section>\n<h2>{title}{small}</h2>\n{body}\n</section>" if body else ""
-
-
-def _list(items: Iterable[str], style: str) -> str:
-    lines = "".join(f"<li>{_text(item)}</li>" for item in items)
-    return f'<ul class="{style}">{lines}</ul>' if lines else ""
-
-
-def _pairs(values: Mapping[str, str]) -> str:
-    rows = "".join(
-        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in values.items() if value
-    )
-    return f'<dl class="pairs card">{rows}</dl>'
 
 
 def _setting(value: Any) -> str:
@@ -116,24 +86,19 @@ def _tiles(summary: RunSummary, metrics: Metrics) -> list[str]:
     return [
         _loss_tile(summary),
         _stop_tile(summary),
-        _tile(
+        tile(
             "Rows trained on",
             count(data.trained_rows),
             f"{count(data.heldout_rows)} held out, {count(len(data.dropped))} dropped",
             f"{count(summary.tokens_trained)} tokens in all",
         ),
-        _tile(
+        tile(
             "Training time",
             duration(summary.seconds),
             f"{count(speed)} tokens/s",
             *([f"{memory(peak)} memory at most"] if peak else []),
         ),
     ]
-
-
-def _tile(title: str, number: str, *details: str) -> str:
-    lines = "".join(f'<p class="detail">{detail}</p>' for detail in details)
-    return f'<div class="tile"><h2>{title}</h2><p class="number">{number}</p>{lines}</div>'
 
 
 def _from_to(before: str, after: str) -> str:
@@ -143,9 +108,9 @@ def _from_to(before: str, after: str) -> str:
 def _loss_tile(summary: RunSummary) -> str:
     before, after, ratio = summary.heldout_loss_before, summary.heldout_loss_after, summary.heldout_change
     if before is None and after is None:
-        return _tile("Held-out loss", "–", "no rows were held out")
+        return tile("Held-out loss", "–", "no rows were held out")
     verdict = "" if ratio is None else f' <small class="{"worse" if ratio > 0 else "better"}">{change(ratio)}</small>'
-    return _tile(
+    return tile(
         "Held-out loss",
         _from_to(loss_value(before), loss_value(after)) + verdict,
         f"perplexity {perplexity(before)} → {perplexity(after)}",
@@ -156,9 +121,9 @@ def _loss_tile(summary: RunSummary) -> str:
 def _stop_tile(summary: RunSummary) -> str:
     before, after, total = summary.stop_rate_before, summary.stop_rate_after, summary.stop_rate_records
     if before is None and after is None:
-        return _tile("Stop rate", "–", "no records were answered")
+        return tile("Stop rate", "–", "no records were answered")
     interval = summary.stop_rate_interval
-    return _tile(
+    return tile(
         "Stop rate",
         _from_to(percent(before), percent(after)),
         f"of {count(total)} answers end by themselves",
@@ -184,7 +149,7 @@ def _curves(summary: RunSummary, metrics: Metrics) -> str:
         '<div class="legend"><span class="raw">training, each logged step</span><span>training, smoothed</span>'
         '<span class="heldout">held-out rows</span></div>'
     )
-    return _section("Loss", f'<figure class="card">{legend}{drawn}</figure>{_small_curves(metrics)}')
+    return section("Loss", f'<figure class="card">{legend}{drawn}</figure>{_small_curves(metrics)}')
 
 
 def _small_curves(metrics: Metrics) -> str:
@@ -206,7 +171,7 @@ def _answers(summary: RunSummary) -> str:
     shown = summary.samples[:_SHOWN_ANSWERS]
     total = max(len(summary.samples), summary.stop_rate_records)
     remark = f"the first {len(shown)} of {count(total)} held-out records" if total > len(shown) else "held-out records"
-    return _section("Answers before and after", "\n".join(map(_answer, shown)), remark)
+    return section("Answers before and after", "\n".join(map(_answer, shown)), remark)
 
 
 def _answer(sample: AnswerPair) -> str:
@@ -229,7 +194,7 @@ def _said(style: str, title: str, text: str, stopped: bool | None) -> str:
 
 
 def _shown(text: str) -> str:
-    return _text(clipped(text, _SHOWN_CHARACTERS))
+    return escaped(clipped(text, _SHOWN_CHARACTERS))
 
 
 def _data(data: DataSummary) -> str:
@@ -240,33 +205,23 @@ def _data(data: DataSummary) -> str:
         **{f"dropped: {reason}": count(number) for reason, number in data.dropped_by_reason.items()},
     }
     lengths = {quantile(share): count(tokens) for share, tokens in sorted(data.length_quantiles.items())}
-    source = f'<p class="note">SHA-256 of the source: <code>{_text(data.sha256)}</code></p>'
-    notes = "".join(f'<p class="note">{_text(note)}</p>' for note in data.notes)
-    return _pairs(facts) + source + notes + (f"<h3>Tokens in a row</h3>{_pairs(lengths)}" if lengths else "")
+    source = f'<p class="note">SHA-256 of the source: <code>{escaped(data.sha256)}</code></p>'
+    notes = "".join(f'<p class="note">{escaped(note)}</p>' for note in data.notes)
+    return pairs(facts) + source + notes + (f"<h3>Tokens in a row</h3>{pairs(lengths)}" if lengths else "")
 
 
 def _rows(title: str, rows: Sequence[ListedRow]) -> str:
-    lines = "".join(
-        f'<tr><td class="mono">{_text(row.origin)}</td><td>{_text(row.reason)}</td>'
-        f'<td class="right">{"–" if row.tokens is None else count(row.tokens)}</td></tr>'
-        for row in rows[:_LISTED_ROWS]
-    )
-    if not lines:
-        return ""
-    head = '<thead><tr><th>Row</th><th>Why</th><th class="right">Tokens</th></tr></thead>'
-    rest = len(rows) - _LISTED_ROWS
-    more = f'<p class="note">… and {count(rest)} more.</p>' if rest > 0 else ""
-    return _section(
-        title, f'<div class="card"><table>{head}<tbody>{lines}</tbody></table>{more}</div>', count(len(rows))
-    )
+    lines = [(row.origin, row.reason, "–" if row.tokens is None else count(row.tokens)) for row in rows]
+    listed = table(("Row", "Why", "Tokens"), lines, numbers=1, shown=_LISTED_ROWS) if lines else ""
+    return section(title, listed, count(len(rows)))
 
 
 def _prompts(summary: RunSummary) -> str:
     patterns = {"With an input": summary.prompt_input, "Without an input": summary.prompt_no_input}
     cards = "".join(
-        f'<div class="card"><h3>{title}</h3><pre class="mono">{_text(pattern)}</pre></div>'
+        f'<div class="card"><h3>{title}</h3><pre class="mono">{escaped(pattern)}</pre></div>'
         for title, pattern in patterns.items()
         if pattern
     )
-    remark = f"template <code>{_text(public_name(summary.template))}</code>"
-    return _section("How the model is asked", f'<div class="columns">{cards}</div>' if cards else "", remark)
+    remark = f"template <code>{escaped(public_name(summary.template))}</code>"
+    return section("How the model is asked", f'<div class="columns">{cards}</div>' if cards else "", remark)

@@ -18,7 +18,7 @@ from alpaca_lora.adapters import (
 )
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.models import Precision, check_vocabulary, detect_hardware, load_base_model, load_tokenizer
+from alpaca_lora.models import Precision, best_precision, check_vocabulary, load_base_model, load_tokenizer
 from alpaca_lora.prompts import Template
 from alpaca_lora.serving.assistant import Assistant
 
@@ -67,7 +67,7 @@ def load(
     held = {"method": quantization} if quantization else sidecar.quantization if sidecar else {}
     model = load_base_model(
         base_dir,
-        precision=precision or (cast("Precision", sidecar.precision) if sidecar else _best_precision()),
+        precision=precision or (cast("Precision", sidecar.precision) if sidecar else best_precision()),
         quantization=QuantizationSettings(**held),
         device=device,
     )
@@ -85,8 +85,3 @@ def _check_choices(**choices: tuple[str | None, tuple[str, ...]]) -> None:
     ]
     if faults:
         raise ConfigError("\n".join(faults))
-
-
-def _best_precision() -> Precision:
-    hardware = detect_hardware()
-    return "bf16" if hardware.bf16 else "fp16" if hardware.fp16 else "fp32"

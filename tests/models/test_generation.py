@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.models import Decoding, Response, encode_prompt, generate_responses, stream_response
+from alpaca_lora.models import (
+    Decoding,
+    Response,
+    encode_prompt,
+    generate_responses,
+    load_base_model,
+    load_tokenizer,
+    stream_response,
+)
 
 PROMPTS = [
     "Name the capital of France.",
@@ -299,3 +307,15 @@ def test_beams_and_temperature_exclude_each_other():
 def test_the_limits_themselves_are_fine():
     assert Decoding(max_new_tokens=1, temperature=10.0, top_p=1.0, top_k=0, repetition_penalty=0.1).temperature == 10
     assert Decoding(temperature=0.0, num_beams=8).num_beams == 8
+
+
+def test_an_answer_ends_behind_a_stop_text(tiny_base):
+    model = load_base_model(tiny_base, precision="fp32", device="cpu")
+    tokenizer = load_tokenizer(tiny_base)
+    decoding = Decoding(max_new_tokens=30, temperature=1.0, seed=0)
+    (whole,) = generate_responses(model, tokenizer, ["Name a colour."], decoding)
+    stop = whole.text[4:6]
+    (cut,) = generate_responses(model, tokenizer, ["Name a colour."], decoding, stop_texts=["never", stop])
+    assert whole.text.startswith(cut.text)
+    assert stop in cut.text
+    assert cut.tokens < whole.tokens

@@ -1,0 +1,166 @@
+"""Answers that are none: an echo, a refusal, a loop, or half of a sentence."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+from alpaca_lora.curation.rule import Rule, Verdict, wrong
+from alpaca_lora.records import Record
+
+__all__ = ["ANSWERS"]
+
+_BLANK = re.compile(r"\s+")
+_REFUSAL = re.compile(
+    r"\bas an? (?:ai|artificial intelligence|language model|large language model)\b"
+    r"|\bi(?:'| a)m (?:just |only )?an? (?:ai|artificial intelligence|(?:large )?language model"
+    r"|chatbot|virtual assistant)\b"
+    r"|^\W*(?:i(?:'| a)m )?(?:sorry|i apologi[sz]e|unfortunately)[^.]{0,80}\b(?:can(?:no|')t|unable"
+    r"|not able|do(?:n't| not) have)\b"
+    r"|^\W*i (?:can(?:no|')t(?! (?:believe|wait|stop|help|recommend|imagine|tell|say|thank|stress))"
+    r"|am unable to|am not able to|do(?:n't| not) have (?:access|enough|the ability"
+    r"|any information))\b"
+    r"|\b(?:my training data|my knowledge cutoff|openai)\b.{0,40}\b(?:cannot|do not|until|up to|trained)\b",
+    re.I,
+)
+_PLAYED = re.compile(
+    r"\b(?:apolog\w*|excuse|reject\w*|declin\w*|refus\w*|role|respon\w* to|reply|letter|email"
+    r"|dialogue|message|sorry|resign\w*|cancel\w*|chatbot|ai\b|artificial|language model|openai|gpt"
+    r"|translate|paraphrase|rewrite|story)\b",
+    re.I,
+)
+_DANGLING = re.compile(
+    r"(?:[,(\[{–—&]|(?<!sq)[^.!?:;\s]\s(?:and|or|but|the|an?|of|to|in|with|for|from|that|which|because"
+    r"|such as|including|by|is|are|was|were|their|its|your|our))$"
+)
+_SENTENCE = re.compile(r"[^.!?\n]+")
+_FEWEST_REPEATS = 4
+
+
+def _plain(text: str) -> str:
+    return _BLANK.sub(" ", text).strip().casefold()
+
+
+def _input_equals_output(record: Record) -> Verdict | None:
+    same = record.output.strip() and _plain(record.input) == _plain(record.output)
+    allowed = re.search(
+        r"\b(?:correct|edit|proofread|grammar|spell\w*|fix|remove|sort|order|arrange|error|mistake"
+        r"|copy|repeat|identical|upper|lower|capital|case|without changing|if (?:needed|necessary)|same)",
+        record.instruction,
+        re.I,
+    )
+    return wrong(f"both: {record.output.strip()[:60]!r}") if same and not allowed else None
+
+
+def _input_in_instruction(record: Record) -> Verdict | None:
+    given = _plain(record.input)
+    return wrong(f"input: {given[:60]!r}") if len(given.split()) >= 4 and given in _plain(record.instruction) else None
+
+
+def _ends_with_colon(record: Record) -> Verdict | None:
+    output = record.output.rstrip()
+    return (
+        wrong(f"output ends with {output[-20:]!r}")
+        if output.endswith((":", "：")) and "\n" not in output[-3:]
+        else None
+    )
+
+
+def _unfinished_output(record: Record) -> Verdict | None:
+    output = record.output.rstrip()
+    last = output.rpartition("\n")[2]
+    closing = output.endswith(",") and last != output and len(last.split()) <= 6  # "Best regards,"
+    found = None if closing or len(output.split()) < 4 else _DANGLING.search(output)
+    return wrong(f"output ends with {output[-20:]!r}") if found else None
+
+
+def _refusal(record: Record) -> Verdict | None:
+    found = _REFUSAL.search(record.output)
+    return wrong(f"output: {found.group().strip()!r}") if found and not _PLAYED.search(record.instruction) else None
+
+
+def _repetition(record: Record) -> Verdict | None:
+    sentences = Counter(
+        plain for found in _SENTENCE.findall(record.output) if len((plain := _plain(found)).split()) >= 4
+    )
+    most = sentences.most_common(1)
+    if (
+        most
+        and most[0][1] >= _FEWEST_REPEATS
+        and not re.search(r"\b(?:repeat|song|lyrics|poem|chant|rap|chorus|times)\b", record.instruction, re.I)
+    ):
+        return wrong(f"output: {most[0][1]} times {most[0][0][:60]!r}")
+    return None
+
+
+def _instruction_echo(record: Record) -> Verdict | None:
+    asked, said = _plain(record.instruction).rstrip(".:?!"), _plain(record.output).rstrip(".:?!")
+    copied = re.search(
+        r"\b(?:rewrite|paraphrase|repeat|translate|correct|edit|rephrase|punctuat\w*|grammar|copy"
+        r"|change|convert|type|capital)",
+        record.instruction,
+        re.I,
+    )
+    long_enough = len(asked.split()) >= 4
+    return wrong(f"output: {record.output.strip()[:60]!r}") if long_enough and said == asked and not copied else None
+
+
+ANSWERS = (
+    Rule(
+        name="input_equals_output",
+        severity="error",
+        about="gives its input back as the answer",
+        fix="Write the answer, or delete the record.",
+        check=_input_equals_output,
+        fixture=Record("Translate into French.", "The sea is wide.", "The sea is wide."),
+    ),
+    Rule(
+        name="input_in_instruction",
+        severity="warning",
+        about="repeats its input in the instruction",
+        fix="Leave the input empty, or take the text out of the instruction.",
+        check=_input_in_instruction,
+        repair=lambda record: replace(record, input=""),
+        fixture=Record("Count the words: the sea is wide", "The sea is wide", "4"),
+    ),
+    Rule(
+        name="ends_with_colon",
+        severity="error",
+        about="ends where something should follow",
+        fix="Add what follows the colon, or delete the record.",
+        check=_ends_with_colon,
+        fixture=Record("Name three colours.", "", "Three colours are:"),
+    ),
+    Rule(
+        name="unfinished_output",
+        severity="error",
+        about="has an answer that stops within a sentence",
+        fix="Complete the answer; check the length limit of whatever wrote it.",
+        check=_unfinished_output,
+        fixture=Record("Describe the sea.", "", "The sea is wide, deep and"),
+    ),
+    Rule(
+        name="refusal",
+        severity="warning",
+        about="has an answer in which the generator speaks of itself or refuses",
+        fix="Write the answer, or delete the record unless refusing is what it teaches.",
+        check=_refusal,
+        fixture=Record("Describe your house.", "", "As an AI language model, I do not have a house."),
+    ),
+    Rule(
+        name="repetition",
+        severity="error",
+        about=f"says a sentence {_FEWEST_REPEATS} times or more",
+        fix="Write the answer anew.",
+        check=_repetition,
+        fixture=Record("Describe the sea.", "", "The sea is very wide. " * 4),
+    ),
+    Rule(
+        name="instruction_echo",
+        severity="error",
+        about="gives its instruction back as the answer",
+        fix="Write the answer, or delete the record.",
+        check=_instruction_echo,
+        fixture=Record("Describe the sea in winter.", "", "Describe the sea in winter."),
+    ),
+)
+"""What Self-Instruct's instance filters drop, and other answers that teach nothing."""

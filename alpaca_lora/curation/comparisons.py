@@ -1,0 +1,174 @@
+"""Records that are like each other, and records that are like what a model will be evaluated on.
+
+Every pair above the floor of its rule is measured, whether the earlier record is kept or not, so that any threshold
+from the floor on can be tried later without measuring again.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from alpaca_lora._optional import require
+from alpaca_lora.curation.catalog import CONFLICT, CONTAMINATION, EXACT, NEAR, RULES
+from alpaca_lora.curation.measured import Finding
+from alpaca_lora.curation.settings import Compare, Method
+from alpaca_lora.records import Record
+from alpaca_lora.selfinstruct.novelty import Match, NoveltyIndex, compared_text, rouge_l, words
+
+__all__ = ["compare_with_held_out", "compare_within"]
+
+_MOST_PAIRS = 50
+"""Earlier records that one record is compared with in the ledger, the most similar ones; bounds a set of one task."""
+
+_GRAM_WORDS = 8
+_FEWEST_GRAMS = 6
+_SHINGLE_CHARACTERS = 5
+_PERMUTATIONS = 128
+
+Found = dict[int, list[Finding]]
+"""Findings by the position of the record."""
+
+
+def compare_within(
+    records: Sequence[Record], compare: Compare, method: Method, tick: Callable[[int], None] = lambda done: None
+) -> Found:
+    """Compare each record with all earlier ones.
+
+    Args:
+        records: after repairs.
+        compare: what is compared; of two tasks, the inputs alone too where both have one, and the lower score counts.
+        method: `exact` is ROUGE-L of every pair; `minhash` estimates the Jaccard similarity of the characters' 5-grams,
+            and misses some pairs near the floor.
+        tick: called after each record with the number of records done.
+
+    Returns:
+        Exact duplicates with the first of their kind; conflicting answers and near duplicates with up to 50 earlier
+        records.
+
+    Raises:
+        MissingDependencyError: `minhash` without datasketch.
+    """
+    found: Found = defaultdict(list)
+    first: dict[tuple[str, ...], int] = {}
+    tasks: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    floor = float(RULES[NEAR].floor or 0)
+    matches = _MATCHERS[method](floor)
+    indexed: list[int] = []
+    for place, record in enumerate(records):
+        task = (_plain(record.instruction), _plain(record.input))
+        earlier = first.setdefault((*task, _plain(record.output)), place)
+        if earlier != place:
+            found[place].append(Finding(EXACT, f"the same as {records[earlier].origin}", other=earlier))
+        else:
+            for other in tasks[task][-_MOST_PAIRS:]:
+                found[place].append(Finding(CONFLICT, f"the task of {records[other].origin}", other=other))
+            tasks[task].append(place)
+            alike = [
+                match._replace(score=min(match.score, _inputs(record, records[indexed[match.number]], compare)))
+                for match in matches(compared_text(record, with_input=compare == "task"))
+            ]
+            for match in sorted(sorted(alike, key=lambda match: -match.score)[:_MOST_PAIRS]):
+                if match.score > floor:
+                    other = indexed[match.number]
+                    found[place].append(Finding(NEAR, f"like {records[other].origin}", match.score, other))
+            indexed.append(place)
+        tick(place + 1)
+    return found
+
+
+def _inputs(record: Record, other: Record, compare: Compare) -> float:
+    """Return how alike the inputs of two records are, so that a long instruction cannot hide that they differ."""
+    first, second = words(record.input), words(other.input)
+    return rouge_l(first, second) if compare == "task" and first and second else 1.0
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _rouge_matcher(floor: float) -> Callable[[str], list[Match]]:
+    index = NoveltyIndex(threshold=floor)
+
+    def matches(text: str) -> list[Match]:
+        found = index.matches(text)
+        index.add(text)
+        return found
+
+    return matches
+
+
+def _minhash_matcher(floor: float) -> Callable[[str], list[Match]]:
+    datasketch = require("datasketch", extra="curate")
+    index = datasketch.MinHashLSH(threshold=floor, num_perm=_PERMUTATIONS)
+    sketches: list[object] = []
+
+    def matches(text: str) -> list[Match]:
+        plain = _plain(text)
+        shingles = {plain[n : n + _SHINGLE_CHARACTERS] for n in range(max(1, len(plain) - _SHINGLE_CHARACTERS + 1))}
+        sketch = datasketch.MinHash(num_perm=_PERMUTATIONS)
+        sketch.update_batch([shingle.encode() for shingle in sorted(shingles)])
+        found = [Match(number, float(sketch.jaccard(sketches[number]))) for number in sorted(index.query(sketch))]
+        index.insert(len(sketches), sketch)
+        sketches.append(sketch)
+        return [match for match in found if match.score > floor]
+
+    return matches
+
+
+_MATCHERS: dict[Method, Callable[[float], Callable[[str], list[Match]]]] = {
+    "exact": _rouge_matcher,
+    "minhash": _minhash_matcher,
+}
+
+
+def compare_with_held_out(records: Sequence[Record], held_out: Mapping[str, Iterable[Record]]) -> Found:
+    """Compare each record with those that a model will be evaluated on.
+
+    Two measures, of which the higher counts: ROUGE-L of instruction with input, so that a general instruction alone is
+    no leak; and how many of the held-out task's runs of eight words stand anywhere in the record, output included.
+
+    Args:
+        records: after repairs.
+        held_out: records by the name of their set.
+
+    Returns:
+        The most similar held-out record of each record that has one above the floor.
+    """
+    tasks = [(name, record) for name, group in held_out.items() for record in group]
+    texts = [compared_text(record, with_input=True) for _, record in tasks]
+    floor = float(RULES[CONTAMINATION].floor or 0)
+    index = NoveltyIndex(texts, threshold=floor)
+    places = [record.origin if name in record.origin else f"{name}, {record.origin}" for name, record in tasks]
+    holders, sizes = _index_grams(texts)
+    found: Found = defaultdict(list)
+    for place, record in enumerate(records if tasks else ()):
+        scores = {match.number: match.score for match in index.matches(compared_text(record, with_input=True))}
+        shared = Counter(
+            n
+            for gram in _grams("\n".join((record.instruction, record.input, record.output)))
+            for n in holders.get(gram, ())
+        )
+        for number, count in shared.items():
+            if count / sizes[number] > max(floor, scores.get(number, 0)):
+                scores[number] = count / sizes[number]
+        if scores:
+            number = max(scores, key=lambda n: (scores[n], -n))
+            found[place].append(Finding(CONTAMINATION, f"like {places[number]}", scores[number]))
+    return found
+
+
+def _grams(text: str) -> set[tuple[str, ...]]:
+    found = words(text) or re.findall(r"\w", text)  # other scripts go by character
+    return {tuple(found[n : n + _GRAM_WORDS]) for n in range(len(found) - _GRAM_WORDS + 1)}
+
+
+def _index_grams(texts: Sequence[str]) -> tuple[dict[tuple[str, ...], list[int]], list[int]]:
+    """Return which texts hold a run of words, and how many runs each text has; short texts are left out."""
+    holders: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    sizes = []
+    for number, text in enumerate(texts):
+        grams = _grams(text)
+        sizes.append(len(grams))
+        for gram in grams if len(grams) >= _FEWEST_GRAMS else ():
+            holders[gram].append(number)
+    return dict(holders), sizes

@@ -1,0 +1,249 @@
+"""What generators and converters leave in the text: markers, placeholders, broken characters, answers cut short."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from alpaca_lora.curation.rule import Rule, Verdict, wrong
+from alpaca_lora.records import Record
+
+__all__ = ["LEFTOVERS"]
+
+_FIELDS = ("instruction", "input", "output")
+_NO_INPUT = re.compile(
+    r"\W*(?:no[ _-]?(?:additional |further )?inputs?(?: (?:needed|required|provided|given|necessary))?|none)\W*", re.I
+)
+_ABOUT_WORDS = re.compile(r"\b(?:words?|terms?|translate|synonyms?|antonyms?|spell)\b", re.I)
+_NO_OUTPUT = re.compile(
+    r"[\s\"'`<>\[\]().*_-]*(?:n ?/ ?a|none|null|nil|tbd|todo|no[ _-]?(?:output|answer|response)|output|placeholder"
+    r"|not (?:applicable|available))[\s\"'`<>\[\]().*_-]*|[.,;:!?'\"-]{1,3}|-+|\.+",
+    re.I,
+)
+_NOT_APPLICABLE = re.compile(r"\W*n ?/ ?a\W*|\W*not applicable\W*", re.I)
+_MERGED = re.compile(
+    r"(?:^|\n)[ \t]*#{2,3}[ \t]*(?:\n|$)"
+    r"|(?:^|\n)[ \t]*(?:#{2,3} ?\d{0,2}\.? ?|\d{1,2}\. ?)Instruction ?:"
+    r"|(?:^|\n)[ \t]*#{2,3} ?(?:Input|Response) ?:"
+    r"|(?:^|\n)[ \t]*(\d{1,2})\. ?Input ?:[^\n]*(?:\n[^\n]*)*?\n[ \t]*\1\. ?Output ?:",
+    re.I,
+)
+_MARKER = re.compile(
+    r"(?:^|\n)[ \t]*(?:#{2,3} ?\d{0,2}\.? ?|\d{1,2}\. ?)(?:Instruction|Input|Output|Response) ?:"
+    r"|\n[ \t]*(?:Instruction|Input|Output|Response) ?:\s*\Z|<no ?input>|<no ?output>",
+    re.I,
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028\u2029\ufeff]")
+_LOST = re.compile("\ufffd")
+_ESCAPE = re.compile(r'\\(?:[ntr](?![a-z]{2,}\{)|")')
+_ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "", r"\"": '"'}
+_OTHER_ESCAPE = re.compile(r'\\[^ntr"]|\\[ntr][a-z]*\{|```|\$[^$\d]+\$')
+_CODE = re.compile(
+    r"\b(?:print|printf|def|return|regex|regular expression|escape|escap\w+|console|echo|newline|code"
+    r"|python|java\w*|latex|string|path)\b|[{};]\s*(?:\n|$)",
+    re.I,
+)
+_MOJIBAKE = re.compile(r"(?:Ã[\x80-\xbf€-™ -¿]|â€|Â[ -¿]|ðŸ)")
+_CUT_YEAR = re.compile(
+    r"\b(?:in|of|since|until|till|by|year|from|during|before|after|early|late|mid|January|February"
+    r"|March|April|May|June|July|August|September|October|November|December|\d{1,2},) 20$"
+)
+_CUT_MONEY = re.compile(r"(?:^|[a-z] )[$€£]$", re.I)
+_LAST_ITEM = re.compile(r"(?:^|\n)[ \t]*(\d{1,3})[.)] ")
+
+
+def _in_fields(pattern: re.Pattern[str], fields: tuple[str, ...] = _FIELDS) -> Callable[[Record], Verdict | None]:
+    """Return a check that looks for a pattern in some fields."""
+
+    def check(record: Record) -> Verdict | None:
+        for field in fields:
+            if found := pattern.search(getattr(record, field)):
+                return wrong(f"{field}: {found.group().strip()!r}")
+        return None
+
+    return check
+
+
+def _no_input_marker(record: Record) -> Verdict | None:
+    marked = _NO_INPUT.fullmatch(record.input) or _NOT_APPLICABLE.fullmatch(record.input)
+    if _ABOUT_WORDS.search(record.instruction):
+        return None
+    return wrong(f"input: {record.input!r}") if record.input.strip() and marked else None
+
+
+def _placeholder_output(record: Record) -> Verdict | None:
+    output = record.output.strip()
+    asked = re.search(r"\bor (?:none|null|n/a)\b|['\"](?:none|null|n/a)['\"]", record.instruction, re.I)
+    symbol = len(output) <= 3 and re.search(
+        r"symbol|operator|punctuation|character|sign\b|emoji", record.instruction, re.I
+    )
+    return (
+        wrong(f"output: {output!r}") if output and _NO_OUTPUT.fullmatch(output) and not asked and not symbol else None
+    )
+
+
+def _empty_output(record: Record) -> Verdict | None:
+    return None if record.output.strip() else wrong("output: nothing but blanks" if record.output else "output: ''")
+
+
+def _merged_record(record: Record) -> Verdict | None:
+    found = _MERGED.search(record.output)
+    return wrong(f"output: {found.group().strip()[:40]!r} at character {found.start()}") if found else None
+
+
+def _residual_marker(record: Record) -> Verdict | None:
+    texts = {"instruction": record.instruction, "input": "" if _no_input_marker(record) else record.input}
+    for field, text in texts.items():
+        if found := _MARKER.search(text):
+            return wrong(f"{field}: {found.group().strip()!r}")
+    return None
+
+
+def _stray_escapes(record: Record) -> Verdict | None:
+    if _CODE.search(f"{record.instruction}\n{record.input}\n{record.output}"):
+        return None
+    for field in _FIELDS:
+        text = getattr(record, field)
+        if (found := _ESCAPE.search(text)) and not _OTHER_ESCAPE.search(text):
+            return wrong(f"{field}: {found.group()!r} as {len(found.group())} characters")
+    return None
+
+
+def _unmangled(text: str) -> str:
+    """Return UTF-8 text that was once read as Windows-1252; other text as it is."""
+    try:
+        return text.encode("cp1252").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def _mojibake(record: Record) -> Verdict | None:
+    for field in _FIELDS:
+        text = getattr(record, field)
+        if (found := _MOJIBAKE.search(text)) and _unmangled(text) != text:
+            return wrong(f"{field}: {text[max(0, found.start() - 5) : found.end() + 5]!r}")
+    return None
+
+
+def _cut_by_stop(record: Record) -> Verdict | None:
+    output = record.output.rstrip()
+    numbers = [int(number) for number in _LAST_ITEM.findall(output)]
+    if _CUT_YEAR.search(output) or _CUT_MONEY.search(output):
+        return wrong(f"output ends with {output[-20:]!r}")
+    if numbers and numbers[-1] == 19 and len(numbers) >= 19:
+        return wrong("output: a list that ends with number 19")
+    return None
+
+
+def _trimmed(text: str) -> str:
+    """Return a text without blanks around it, but for the indentation of its first line where more lines follow."""
+    return re.sub(r"\A(?:[^\S\n]*\n)+", "", text).rstrip() if "\n" in text.strip() else text.strip()
+
+
+def _surrounding_whitespace(record: Record) -> Verdict | None:
+    fields = [field for field in _FIELDS if getattr(record, field) != _trimmed(getattr(record, field))]
+    if not record.output.strip():
+        fields = [field for field in fields if field != "output"]  # which is empty_output
+    return wrong(f"around {', '.join(fields)}") if fields else None
+
+
+def _each(change: Callable[[str], str]) -> Callable[[Record], Record]:
+    """Return a repair that changes every field."""
+    return lambda record: replace(record, **{field: change(getattr(record, field)) for field in _FIELDS})
+
+
+LEFTOVERS = (
+    Rule(
+        name="empty_output",
+        severity="error",
+        about="has no answer",
+        fix="Write the answer, or delete the record.",
+        check=_empty_output,
+        fixture=Record("Name a colour.", "", " "),
+    ),
+    Rule(
+        name="placeholder_output",
+        severity="error",
+        about="has a placeholder for an answer",
+        fix="Write the answer, or delete the record.",
+        check=_placeholder_output,
+        fixture=Record("Name a colour.", "", "<No Output>"),
+    ),
+    Rule(
+        name="no_input_marker",
+        severity="warning",
+        about="says in words that it has no input",
+        fix="Leave the input empty; the prompt without input is made for that.",
+        check=_no_input_marker,
+        repair=lambda record: replace(record, input=""),
+        fixture=Record("Name a colour.", "<noinput>", "Red."),
+    ),
+    Rule(
+        name="merged_record",
+        severity="error",
+        about="holds another record in its answer",
+        fix="Cut the answer before the marker; make a record of what follows.",
+        check=_merged_record,
+        fixture=Record("Name a colour.", "", "Red.\n###\n5. Instruction: Name a fruit."),
+    ),
+    Rule(
+        name="residual_marker",
+        severity="error",
+        about="holds a marker of the generator's prompt in its task",
+        fix="Delete the marker, and check what belongs to which field.",
+        check=_residual_marker,
+        fixture=Record("Sort the words.\n4. Input:", "pear, apple", "apple, pear"),
+    ),
+    Rule(
+        name="control_characters",
+        severity="warning",
+        about="holds control characters or invisible separators",
+        fix="Delete them.",
+        check=_in_fields(_CONTROL),
+        repair=_each(lambda text: _CONTROL.sub("", text)),
+        fixture=Record("Name a colour.", "", "Re\x08d."),
+    ),
+    Rule(
+        name="lost_character",
+        severity="error",
+        about="holds U+FFFD, which stands where a character was lost",
+        fix="Restore the text from its source.",
+        check=_in_fields(_LOST),
+        fixture=Record("Name a drink.", "", "Caf\ufffd au lait."),
+    ),
+    Rule(
+        name="stray_escapes",
+        severity="warning",
+        about="holds escapes as text where line ends, tabs or quotes were meant",
+        fix="Write the characters that the escapes stand for.",
+        check=_stray_escapes,
+        repair=_each(lambda text: _ESCAPE.sub(lambda found: _ESCAPES[found.group()], text)),
+        fixture=Record("Name two colours.", "", r"Red.\nBlue."),
+    ),
+    Rule(
+        name="mojibake",
+        severity="warning",
+        about="holds UTF-8 that was read as Windows-1252",
+        fix="Decode it as UTF-8.",
+        check=_mojibake,
+        repair=_each(_unmangled),
+        fixture=Record("Name a drink.", "", "CafÃ© au lait."),
+    ),
+    Rule(
+        name="surrounding_whitespace",
+        severity="note",
+        about="begins or ends a field with blanks",
+        fix="Strip them; a model that learns a trailing blank writes one.",
+        check=_surrounding_whitespace,
+        repair=_each(_trimmed),
+        fixture=Record("Name a colour. ", "", "Red."),
+    ),
+    Rule(
+        name="cut_by_stop",
+        severity="error",
+        about='has an answer cut at "20.", where Stanford\'s generator stopped',
+        fix="Complete the answer, or delete the record.",
+        check=_cut_by_stop,
+        fixture=Record("When did the pandemic begin?", "", "The pandemic began in 20"),
+    ),
+)
+"""AlpacaDataCleaned's classes 2, 3, 6, 7 and 10, and what follows from the defects of Stanford's generator."""

@@ -1,0 +1,101 @@
+"""A model of this machine as a teacher: offline, at no cost, and repeatable.
+
+Each request is drawn with its own seed and answered alone, since numbers change in their last digits with what shares a
+batch, and a drawn answer with them.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alpaca_lora.models.embedded import EMBEDDED
+from alpaca_lora.models.fingerprints import fingerprint
+from alpaca_lora.models.generation import Decoding, generate_responses
+from alpaca_lora.models.loading import best_precision, load_base_model
+from alpaca_lora.models.locate import locate_base_model
+from alpaca_lora.models.tokenizer import encode_prompt, load_tokenizer
+from alpaca_lora.teachers import Answer, Fault, Request, Usage
+
+__all__ = ["LocalTeacher"]
+
+
+class LocalTeacher:
+    """Asks a causal language model with transformers.
+
+    Args:
+        model: the embedded model, a directory, or a Hub id.
+        most_tokens: longest answer in tokens; a small model does not use more to any good.
+        device: `cpu`, `cuda` …; None takes the best there is.
+
+    Raises:
+        ModelError: the model cannot be found.
+    """
+
+    free = True
+    chat = False
+
+    def __init__(self, model: str = EMBEDDED, *, most_tokens: int = 256, device: str | None = None) -> None:
+        self.model = model
+        self.notes: list[str] = []
+        self._most_tokens, self._device = most_tokens, device
+        self._directory = locate_base_model(model)
+        self._tokenizer = load_tokenizer(self._directory)
+        self._positions = _positions_of(self._directory)
+        self._loaded: Any = None
+        self._turn = threading.Lock()
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what decides its answers."""
+        return {
+            "kind": "local",
+            "model": Path(self.model).name if Path(self.model).is_dir() else self.model,
+            "fingerprint": fingerprint(self._directory),
+            "most_tokens": self._most_tokens,
+        }
+
+    def most_prompt_tokens(self, request: Request) -> int:
+        """Return the exact length of the prompt."""
+        return len(encode_prompt(self._tokenizer, request.prompt + request.opening))
+
+    def redact(self, text: str) -> str:
+        """Return the text, as there is no key."""
+        return text
+
+    async def answer(self, request: Request) -> Answer:
+        """Ask once; see `Teacher.answer`."""
+        return await asyncio.to_thread(self._answer, request)
+
+    async def close(self) -> None:
+        """Forget the loaded model; the next question loads it again."""
+        self._loaded = None
+
+    def _answer(self, request: Request) -> Answer:
+        prompt = request.prompt + request.opening
+        used = self.most_prompt_tokens(request)
+        most = min(request.max_tokens, self._most_tokens, self._positions - used)
+        if most < 1:
+            raise Fault("unfit", f"the prompt of {used} tokens leaves no room: {self.model} reads {self._positions}")
+        decoding = Decoding(
+            max_new_tokens=most, temperature=request.temperature, top_p=request.top_p, seed=request.seed
+        )
+        # One line is one task; what a small model writes after its first is seldom any.
+        stops = (*request.stop, "\n") if request.schema else request.stop
+        with self._turn:
+            if self._loaded is None:
+                self._loaded = load_base_model(self._directory, precision=best_precision(), device=self._device)
+            (response,) = generate_responses(self._loaded, self._tokenizer, [prompt], decoding, stop_texts=stops)
+        ends = [place for stop in stops if (place := response.text.find(stop)) >= 0]
+        text = response.text[: min(ends)] if ends else response.text
+        return Answer(
+            text=text,
+            finish="stop" if response.stopped or ends else "length",
+            usage=Usage(used, response.tokens),
+        )
+
+
+def _positions_of(directory: Path) -> int:
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("max_position_embeddings") or 2048)

@@ -1,0 +1,252 @@
+"""Calls to teachers within a budget: how many at once, how often again, and in which order answers are used.
+
+Requests go out side by side, but their answers are handed on in the order of the requests, so the number of connections
+changes nothing in the result. A request that the budget does not admit waits until the calls under way are settled,
+since those mostly cost less than was reserved for them; only then is the budget reached.
+
+Waiting is measured by the monotonic clock: a clock that is set back or a night of sleep changes no limit.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Literal, TypeVar
+
+from alpaca_lora.errors import TeacherRefusedError
+from alpaca_lora.selfinstruct.ledger import Booking, Budget, Ledger
+from alpaca_lora.teachers import FREE, Answer, Fault, Price, Request, Teacher, Usage
+
+__all__ = ["Caller", "Limits", "Priced", "Status", "Stop", "in_order"]
+
+Status = Literal["completed", "budget", "quota", "unavailable", "time", "pilot", "dry"]
+"""Why a run ended: enough rows; or a budget, the teacher's credit, silence, time, the pilot, no new rows."""
+
+_LONGEST_WAIT_SECONDS = 120.0
+_LONGEST_PAUSE_SECONDS = 60.0
+_MOST_TRIES = 20
+_PATIENCE = 6
+_MINUTE = 60.0
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Stop(Exception):
+    """The run ends here for now; everything so far is kept."""
+
+    def __init__(self, status: Status, text: str) -> None:
+        super().__init__(text)
+        self.status: Status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A teacher and what its tokens cost; None where only tokens are capped."""
+
+    teacher: Teacher
+    price: Price | None
+
+    def worst(self, request: Request) -> Usage:
+        """Return what a request uses at most."""
+        return Usage(self.teacher.most_prompt_tokens(request), request.max_tokens)
+
+    def booking(self, usage: Usage) -> Booking:
+        """Return what a usage costs."""
+        return Booking(usage.total, (self.price or FREE).cost(usage))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How fast and how long teachers are asked; None sets no limit."""
+
+    concurrency: int = 8
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    seconds: float | None = None
+    pause_seconds: float = 0.5
+    """Wait before the second try; it doubles with every further one."""
+
+
+class Caller:
+    """Asks teachers, and books every attempt before it is made."""
+
+    def __init__(self, ledger: Ledger, budget: Budget, limits: Limits) -> None:
+        self.ledger, self.budget, self.limits = ledger, budget, limits
+        self._slots = asyncio.Semaphore(limits.concurrency)
+        self._turn = asyncio.Lock()
+        self._settled, self._halted = asyncio.Event(), asyncio.Event()
+        self._end: BaseException | None = None
+        self._failures = 0
+        self._sent: deque[tuple[float, int]] = deque()
+        self._began = asyncio.get_running_loop().time()
+
+    def halt(self, end: BaseException) -> None:
+        """Let calls under way finish, and begin no other: whoever wants to is answered with `end`."""
+        self._end = self._end or end
+        self._halted.set()
+        self._settled.set()
+
+    async def ask(self, priced: Priced, request: Request, smaller: Request | None = None) -> Answer | None:
+        """Return the answer to a request, from the journal if it is there.
+
+        Args:
+            priced: whom to ask.
+            request: what to ask.
+            smaller: what to ask instead, under the same key, if the teacher finds the request too long.
+
+        Returns:
+            The answer, or None if the request was given up.
+
+        Raises:
+            Stop: no further call can be made.
+            TeacherRefusedError: the teacher will not answer at all.
+        """
+        key, tries = request.key, 0
+        while key not in self.ledger.answers and key not in self.ledger.skipped:
+            try:
+                async with self._slots:
+                    await self._attempt(priced, request)
+            except Fault as fault:
+                tries += 1
+                if fault.kind == "unfit" and smaller is not None:
+                    request, smaller = smaller, None
+                elif fault.kind == "unfit" or tries >= _MOST_TRIES:
+                    self.ledger.skip(key, fault.kind)
+                else:
+                    await self._recover(fault, tries)
+            except OSError as error:
+                self.halt(error)
+                raise
+        return self.ledger.answers.get(key)
+
+    async def _attempt(self, priced: Priced, request: Request) -> None:
+        worst = priced.worst(request)
+        attempt = await self._reserve(request.key, priced.booking(worst))
+        try:
+            answer = await priced.teacher.answer(replace(request, key=f"{self.ledger.run}/{request.key}"))
+        except Fault as fault:
+            text = priced.teacher.redact(str(fault))
+            (self.ledger.doubt if fault.billed else self.ledger.release)(attempt, fault.kind, text)
+            raise
+        except BaseException:
+            self.ledger.doubt(attempt, "interrupted")
+            raise
+        finally:
+            self._settled.set()
+        used = answer.usage
+        if used is None or used.prompt_tokens > worst.prompt_tokens or used.completion_tokens > worst.completion_tokens:
+            used = None
+        self.ledger.settle(attempt, priced.booking(used or worst), answer, estimated=used is None)
+        self._failures = 0
+
+    async def _reserve(self, key: str, booking: Booking) -> int:
+        async with self._turn:  # first come, first served: requests reserve in their order
+            while not self._end and not self.budget.admits(self.ledger.total + booking):
+                if not self.ledger.reserved:
+                    self.halt(Stop("budget", self._over(booking)))
+                    break
+                self._settled.clear()
+                await self._settled.wait()
+            await self._wait_for_rate(booking.tokens)
+            if self._end:
+                raise self._end
+            return self.ledger.reserve(key, booking)
+
+    async def _wait_for_rate(self, tokens: int) -> None:
+        """Wait until no window of a minute holds more requests or tokens than it may."""
+        now = asyncio.get_running_loop().time
+        if self.limits.seconds is not None and now() - self._began > self.limits.seconds:
+            self.halt(Stop("time", f"the time of {self.limits.seconds:g} s is over"))
+        most_requests, most_tokens = self.limits.requests_per_minute, self.limits.tokens_per_minute
+        while not self._end and self._sent:
+            while self._sent and now() - self._sent[0][0] > _MINUTE:
+                self._sent.popleft()
+            requests, used = len(self._sent), sum(number for _, number in self._sent)
+            full = most_requests is not None and requests >= most_requests
+            full |= most_tokens is not None and requests > 0 and used + tokens > most_tokens
+            if not full:
+                break
+            await self._sleep(self._sent[0][0] + _MINUTE - now() + 0.001)
+        if most_requests is not None or most_tokens is not None:
+            self._sent.append((now(), tokens))
+
+    async def _recover(self, fault: Fault, tries: int) -> None:
+        """Wait for a fault to go away, or end the run."""
+        if fault.kind == "refused":
+            self.halt(TeacherRefusedError(str(fault)))
+        elif fault.kind == "quota":
+            self.halt(Stop("quota", str(fault)))
+        self._failures += 1
+        if self._failures >= _PATIENCE * self.limits.concurrency:
+            self.halt(Stop("unavailable", f"{fault}; {self._failures} attempts in a row had no answer"))
+        if self._end:
+            raise self._end
+        pause = min(self.limits.pause_seconds * 2 ** (tries - 1), _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1)
+        if fault.retry_after is not None:
+            pause = min(fault.retry_after, _LONGEST_WAIT_SECONDS) * random.uniform(1, 1.1)
+        await self._sleep(pause)
+
+    async def _sleep(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._halted.wait(), seconds)
+
+    def _over(self, booking: Booking) -> str:
+        booked, caps = self.ledger.total, []
+        if self.budget.usd is not None:
+            caps.append(f"${_plain(booked.usd)} of ${_plain(self.budget.usd)} are booked")
+        if self.budget.tokens is not None:
+            caps.append(f"{booked.tokens:,} of {self.budget.tokens:,} tokens are booked")
+        most = f"{booking.tokens:,} tokens" if self.budget.usd is None else f"${_plain(booking.usd)}"
+        return f"{' and '.join(caps)}, and the next request may cost up to {most}"
+
+
+async def in_order(
+    items: AsyncIterator[T], work: Callable[[T], Awaitable[R]], window: Callable[[], int]
+) -> AsyncGenerator[tuple[T, R], None]:
+    """Work on several items at once and yield each with its result, in the order of the items.
+
+    Args:
+        items: are taken only as far as the window goes.
+        work: what to do with one.
+        window: how many may be under way just now, at least 1.
+
+    Yields:
+        Item and result. Leaving early waits for what is under way.
+
+    Raises:
+        Stop: the items ended in one; everything before it was worked on and yielded.
+    """
+    pending: deque[tuple[T, asyncio.Future[R]]] = deque()
+    end: StopAsyncIteration | Stop | None = None
+    try:
+        while True:
+            while end is None and len(pending) < max(1, window()):
+                try:
+                    item = await anext(items)
+                except (StopAsyncIteration, Stop) as caught:
+                    end = caught
+                else:
+                    pending.append((item, asyncio.ensure_future(work(item))))
+            if not pending:
+                if isinstance(end, Stop):
+                    raise end
+                return
+            item, task = pending[0]
+            result = await task
+            pending.popleft()
+            yield item, result
+    except asyncio.CancelledError:
+        for _, task in pending:
+            task.cancel()
+        raise
+    finally:
+        await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
+
+
+def _plain(amount: Decimal) -> str:
+    """Return an amount of money with four places at least, without an exponent."""
+    return f"{amount.normalize():f}" if amount.normalize().as_tuple().exponent < -4 else f"{amount:.4f}"  # type: ignore[operator]

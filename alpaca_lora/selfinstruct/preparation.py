@@ -1,0 +1,187 @@
+"""Everything about a run of generation that is known before the first call, and all reasons to refuse it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from alpaca_lora import _runs
+from alpaca_lora.config import SelfInstructConfig
+from alpaca_lora.errors import ConfigError
+from alpaca_lora.selfinstruct.calls import Limits, Priced
+from alpaca_lora.selfinstruct.fewshot import TaskWriter
+from alpaca_lora.selfinstruct.ledger import Booking, Budget
+from alpaca_lora.selfinstruct.profiles import Profile, find_profile
+from alpaca_lora.selfinstruct.seeds import Seeds, load_seeds
+from alpaca_lora.teachers import FREE, Teacher, default_price_file, find_price
+
+__all__ = ["Preparation", "prepare_generation"]
+
+_PUBLISHED_REQUIREMENTS = "c042d2a46d3bdc4fa4406deeed5951dc2dcd4ebf29ebf8237210c384f09b5b2d"
+_PUBLISHED_SEEDS = "7779004fa198fdf27cf70a159363879d8a26c53329e11b436af17b3941875f48"
+_PUBLISHED_MODEL = "text-davinci-003"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """A run that can begin."""
+
+    run_dir: Path
+    config: SelfInstructConfig
+    profile: Profile
+    seeds: Seeds
+    tasks: Priced
+    answers: Priced | None
+    judge: Priced | None
+
+    @property
+    def priced(self) -> list[Priced]:
+        """Return the teachers, each once."""
+        given = [priced for priced in (self.tasks, self.answers, self.judge) if priced is not None]
+        return list({id(priced.teacher): priced for priced in given}.values())
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Return the models by role."""
+        roles = {"tasks": self.tasks, "answers": self.answers, "judge": self.judge}
+        return {role: priced.teacher.model for role, priced in roles.items() if priced is not None}
+
+    @property
+    def writer(self) -> TaskWriter:
+        """Return what writes the requests."""
+        config, chat = self.config, self.tasks.teacher.chat
+        return TaskWriter(self.profile, self.seeds.tasks, config.seed, config.domain, chat=chat)
+
+    @property
+    def budget(self) -> Budget:
+        """Return the caps."""
+        cap = self.config.budget_usd
+        return Budget(self.config.budget_tokens, None if cap is None else Decimal(repr(cap)))
+
+    @property
+    def limits(self) -> Limits:
+        """Return how fast and how long teachers are asked."""
+        config = self.config
+        return Limits(
+            concurrency=config.concurrency,
+            requests_per_minute=config.requests_per_minute,
+            tokens_per_minute=config.tokens_per_minute,
+            seconds=config.max_seconds,
+            pause_seconds=config.pause_seconds,
+        )
+
+    @property
+    def worst_request(self) -> Booking:
+        """Return what the first request for tasks may cost at most."""
+        return self.tasks.booking(self.tasks.worst(self.writer.asked(0).request))
+
+    @property
+    def deviations(self) -> list[str]:
+        """Return what differs from the generator that Stanford published, one sentence each."""
+        found = list(self.profile.deviations())
+        described = self.tasks.teacher.describe()
+        if described["model"] != _PUBLISHED_MODEL:
+            found.append(f"model: published {_PUBLISHED_MODEL!r}, here {described['model']!r}: it is no longer offered")
+        if self.tasks.teacher.chat:
+            found.append("endpoint: published completion, here chat: the prompt is one user message")
+        found.append(
+            "logit_bias: published -100 for token 50256, here none: the number means that in one tokenizer only"
+        )
+        if self.seeds.sha256 != _PUBLISHED_SEEDS:
+            found.append(f"seed tasks: published seed_tasks.jsonl, here {self.seeds.name!r} ({len(self.seeds.tasks)})")
+        if self.profile.form == "numbered" and _sha256(self.profile.requirements) != _PUBLISHED_REQUIREMENTS:
+            found.append(
+                "requirements: published prompt.txt, here the same in other words; `requirements` takes the file"
+            )
+        if self.config.novelty_threshold != 0.7 or self.config.novelty_with_input:
+            what = "instruction and input" if self.config.novelty_with_input else "the instruction"
+            found.append(f"novelty: published 0.7 on the instruction, here {self.config.novelty_threshold:g} on {what}")
+        found.append(
+            f"random numbers: published none fixed, here seed {self.config.seed}; answers are used in request order"
+        )
+        return found
+
+    def contract(self) -> Mapping[str, Any]:
+        """Return what decides the rows, as JSON values; another session of the run must bring the same."""
+        settings = self.config.model_dump(mode="json", exclude=set(self.config.free))
+        roles = {"tasks": self.tasks, "answers": self.answers, "judge": self.judge}
+        return {
+            "kind": "generation",
+            "config": settings,
+            "teachers": {role: priced.teacher.describe() for role, priced in roles.items() if priced is not None},
+            "seeds_sha256": self.seeds.sha256,
+            "requirements_sha256": _sha256(self.profile.requirements),
+            "environment": _runs.environment(),
+        }
+
+
+def prepare_generation(
+    teacher: Teacher,
+    output_dir: str | Path,
+    *,
+    config: SelfInstructConfig | None = None,
+    answers: Teacher | None = None,
+    judge: Teacher | None = None,
+) -> Preparation:
+    """Return a run that can begin; nothing is written and nobody is asked.
+
+    Raises:
+        ConfigError: settings that cannot work together, no budget, an unknown price, or an unusable directory.
+        RecordError: the seed tasks cannot be read.
+    """
+    config = config or SelfInstructConfig()
+    profile = find_profile(config.profile)
+    if profile.form == "numbered" and (config.domain or answers or judge):
+        raise ConfigError(
+            f"profile {profile.name!r} knows no domain and no further pass: use profile 'modern', or leave out domain, "
+            "answers and judge"
+        )
+    if config.requirements is not None:
+        profile = replace(profile, requirements=_read(config.requirements))
+    path = None if config.seeds is None else Path(config.seeds)
+    _runs.check_output_dir(Path(output_dir), base_dir=None, data=path)
+    given = [one for one in (teacher, answers, judge) if one is not None]
+    if config.budget_usd is None and config.budget_tokens is None and not all(one.free for one in given):
+        raise ConfigError(
+            "no budget: give budget_usd or budget_tokens (--budget-usd, --budget-tokens); 'local' needs none"
+        )
+    return Preparation(
+        run_dir=Path(output_dir).expanduser().resolve(),
+        config=config,
+        profile=profile,
+        seeds=load_seeds(path),
+        tasks=_priced(teacher, config),
+        answers=None if answers is None else _priced(answers, config),
+        judge=None if judge is None else _priced(judge, config),
+    )
+
+
+def _priced(teacher: Teacher, config: SelfInstructConfig) -> Priced:
+    if teacher.free:
+        return Priced(teacher, FREE)
+    price = find_price(teacher.model, config.prices)
+    if price is None and config.budget_tokens is None:
+        file = config.prices or default_price_file()
+        raise ConfigError(
+            f"the price of {teacher.model!r} is not known, so budget_usd cannot hold: write it into {str(file)!r} as "
+            f'{{"{teacher.model}": {{"input": 0.15, "output": 0.6}}}}, in US dollars per million tokens; or cap '
+            "budget_tokens (--budget-tokens)"
+        )
+    if price is None and config.budget_usd is not None:
+        raise ConfigError(
+            f"the price of {teacher.model!r} is not known, so budget_usd cannot hold: leave it out, keep budget_tokens"
+        )
+    return Priced(teacher, price)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"requirements {path!r} cannot be read: {error}") from error
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

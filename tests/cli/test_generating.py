@@ -1,0 +1,106 @@
+import json
+
+import pytest
+
+from alpaca_lora.cli import main
+from tests.scripted_teacher import ScriptedTeacher
+
+KEY = "sk-canary-0123456789abcdef"
+
+
+@pytest.fixture
+def generate(monkeypatch, tmp_path):
+    """Run `alpaca-lora generate` against a server, and return its exit code."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def run(server, *arguments):
+        fixed = ["--teacher", "openai", "--model", "m", "--base-url", server.url, "--output-dir", str(tmp_path / "run")]
+        return main(["generate", *fixed, *arguments])
+
+    return run
+
+
+@pytest.fixture
+def server():
+    with ScriptedTeacher() as running:
+        yield running
+
+
+def test_the_last_words_are_funnel_ledger_and_what_to_do_next(generate, server, capsys, tmp_path):
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"m": {"input": 1, "output": 2}}')
+    assert generate(server, "--num", "10", "--budget-usd", "1", "--prices", str(prices)) == 0
+    said = capsys.readouterr().out
+    for part in ("10 of 10 rows after ", "pieces in the answers", "spent  ", "budget      $1.00", "verbs  "):
+        assert part in said
+    assert "(Alpaca: at most $0.0096)" in said
+    assert f"alpaca-lora finetune --data {tmp_path}/run/records.jsonl" in said
+    assert KEY not in said
+
+
+def test_quiet_prints_the_path_alone(generate, server, capsys, tmp_path):
+    assert generate(server, "--num", "5", "--budget-tokens", "100000", "--quiet") == 0
+    assert capsys.readouterr() == (f"{tmp_path}/run/records.jsonl\n", "")
+
+
+def test_what_ends_early_ends_with_3_and_says_how_to_go_on(generate, server, capsys):
+    assert generate(server, "--num", "500", "--budget-tokens", "12000") == 3
+    said = capsys.readouterr()
+    assert "budget: " in said.out
+    assert said.err.endswith("note: not complete (budget); the same command goes on\n")
+
+
+def test_a_dry_run_shows_the_first_request_and_sends_none(generate, server, capsys, tmp_path):
+    assert generate(server, "--budget-tokens", "100000", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "a request for tasks costs at most " in said
+    assert "the first request:\nYou write tasks" in said
+    assert server.seen == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_that_cannot_be_are_refused_all_at_once(generate, server, capsys):
+    assert generate(server, "--num", "0", "--budget-usd", "0") == 2
+    assert capsys.readouterr().err == (
+        "error: config.num must be an integer of at least 1, got 0\n"
+        "       config.budget_usd must be a number above 0, got 0.0\n"
+    )
+    assert server.seen == []
+
+
+@pytest.mark.catalogue(109)
+def test_a_wrong_key_ends_with_2_and_is_not_shown(generate, capsys):
+    with ScriptedTeacher(script=lambda key, attempt: "wrong_key") as server:
+        assert generate(server, "--budget-tokens", "100000") == 2
+    said = capsys.readouterr()
+    assert "refused the key with 401" in said.err
+    assert KEY[:12] not in said.out + said.err
+
+
+@pytest.mark.catalogue(128)
+def test_a_full_disk_ends_with_4_and_the_same_command_goes_on(generate, server, capsys, monkeypatch, tmp_path):
+    import os
+
+    write = os.write
+    room = [9]
+
+    def until_full(descriptor, data):
+        if data.startswith(b'{"event":"reserve"'):
+            room[0] -= 1
+            if room[0] < 0:
+                raise OSError(28, "No space left on device")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", until_full)
+    assert generate(server, "--num", "60", "--budget-tokens", "1000000", "--concurrency", "2") == 4
+    assert "the disk is full" in capsys.readouterr().err
+    monkeypatch.setattr(os, "write", write)
+    assert generate(server, "--num", "60", "--budget-tokens", "1000000") == 0
+    events = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
+    answered = [event["request"] for event in events if event["event"] == "answer"]
+    assert len(answered) == len(set(answered)) == len(server.seen)
+
+
+def test_an_endpoint_needs_the_name_of_a_model(capsys):
+    assert main(["generate", "--teacher", "openai", "--budget-usd", "1"]) == 2
+    assert "teacher 'openai' needs a model" in capsys.readouterr().err

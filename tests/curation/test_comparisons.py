@@ -1,0 +1,123 @@
+import random
+
+import pytest
+
+from alpaca_lora.curation.comparisons import compare_with_held_out, compare_within
+from alpaca_lora.errors import MissingDependencyError
+from alpaca_lora.records import Record
+
+QUESTION = "Name the three largest cities of Portugal and say in one sentence what each of them is known for today."
+
+
+def rules(found, place):
+    return [finding.rule for finding in found.get(place, ())]
+
+
+def test_a_repetition_is_found_whatever_its_case_and_blanks():
+    records = [Record("Name a colour.", "", "Red."), Record("name  a COLOUR.", "", "red.\n")]
+    found = compare_within(records, "task", "exact")
+    assert rules(found, 1) == ["exact_duplicate"]
+    assert found[1][0].other == 0
+
+
+def test_another_answer_to_the_same_task_is_a_conflict_and_a_near_duplicate():
+    records = [Record("Name a colour.", "", "Red."), Record("Name a colour.", "", "Blue.")]
+    assert rules(compare_within(records, "task", "exact"), 1) == ["conflicting_answer", "near_duplicate"]
+
+
+def test_the_input_makes_a_general_instruction_another_task():
+    records = [
+        Record("Translate into German.", "The sea is wide.", "Das Meer."),
+        Record("Translate into German.", "It rains on my hat.", "Es regnet."),
+    ]
+    assert rules(compare_within(records, "task", "exact"), 1) == []
+    assert rules(compare_within(records, "instruction", "exact"), 1) == ["near_duplicate"]
+
+
+def test_a_long_instruction_does_not_hide_that_the_inputs_differ():
+    task = "Rewrite the sentence in the passive voice and keep its tense as it is."
+    records = [
+        Record(task, "The cook baked a pie."),
+        Record(task, "She saw a ship."),
+        Record(task, "The cook baked pie."),
+    ]
+    found = compare_within(records, "task", "exact")
+    assert rules(found, 1) == []
+    assert rules(found, 2) == ["near_duplicate"]
+
+
+def test_one_record_is_compared_with_at_most_fifty_earlier_ones():
+    records = [Record("Name a colour.", "", f"Colour {number}.") for number in range(80)]
+    found = compare_within(records, "task", "exact")
+    assert rules(found, 79).count("conflicting_answer") == 50
+    assert rules(found, 79).count("near_duplicate") == 50
+
+
+def test_minhash_finds_what_is_nearly_the_same_in_any_script():
+    pytest.importorskip("datasketch")
+    records = [
+        Record("请写一首关于大海和星星的短诗，不要超过四行。"),
+        Record("请写一首关于大海和星星的短诗，不要超过五行。"),
+        Record("解释为什么树叶在秋天会变黄并落下。"),
+    ]
+    found = compare_within(records, "task", "minhash")
+    assert rules(found, 1) == ["near_duplicate"]
+    assert rules(found, 2) == []
+    assert 0.5 < found[1][0].score < 1
+    assert compare_within(records, "task", "minhash") == found
+
+
+def test_minhash_without_its_package_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "datasketch", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'alpaca-lora\[curate\]'"):
+        compare_within([Record("Name a colour.")], "task", "minhash")
+
+
+def leak(question):
+    """Ways in which a question of an evaluation set gets into training data."""
+    middle = question.split()
+    middle[5] = "biggest"
+    return {
+        "verbatim": Record(question, "", "Lisbon."),
+        "shouted": Record(question.upper().replace(".", "!"), "", "Lisbon."),
+        "reworded": Record(" ".join(middle), "", "Lisbon."),
+        "in the input": Record("Answer the question.", question, "Lisbon."),
+        "wrapped": Record(
+            f"You are an expert. Think step by step. Question: {question} Answer briefly.", "", "Lisbon."
+        ),
+        "in the output": Record("Write an exam question about Portugal.", "", f"Here is one: {question}"),
+    }
+
+
+@pytest.mark.parametrize("way", leak(QUESTION))
+def test_a_planted_leak_is_found(way):
+    held_out = {"eval.jsonl": [Record("Explain rain."), Record(QUESTION, "", "Lisbon", origin="eval.jsonl:2")]}
+    found = compare_with_held_out([Record("Describe a tree."), leak(QUESTION)[way]], held_out)
+    assert list(found) == [1]
+    assert found[1][0].rule == "contamination"
+    assert found[1][0].score > 0.7
+    assert "eval.jsonl:2" in found[1][0].detail
+
+
+def test_general_instructions_with_other_inputs_are_no_leaks():
+    held_out = {"eval.jsonl": [Record("Answer the following question.", "Who wrote the Odyssey in ancient Greece?")]}
+    trained = [
+        Record("Answer the following question.", "How many legs does a garden spider have?", "Eight."),
+        Record("Answer the following question.", "What is the boiling point of water at sea level?", "100 °C."),
+    ]
+    assert not any(
+        finding.score > 0.7 for found in compare_with_held_out(trained, held_out).values() for finding in found
+    )
+
+
+def test_without_anything_held_out_nothing_is_compared():
+    assert compare_with_held_out([Record("Describe a tree.")], {}) == {}
+
+
+def test_of_several_held_out_records_the_most_similar_is_named():
+    rng = random.Random(0)
+    others = [Record(" ".join(rng.sample(QUESTION.split(), 12)), origin=f"eval.jsonl:{n}") for n in range(5)]
+    held_out = {"eval.jsonl": [*others, Record(QUESTION, origin="eval.jsonl:9")]}
+    found = compare_with_held_out([Record(QUESTION)], held_out)
+    assert found[0][0].score == 1
+    assert "eval.jsonl:9" in found[0][0].detail

@@ -1,0 +1,84 @@
+"""Each rule on records that people would judge at a glance, and on its own fixture."""
+
+from collections import Counter
+
+import pytest
+
+from alpaca_lora.curation import RULES, Rule
+from alpaca_lora.curation.rule import wrong
+from alpaca_lora.records import Record
+
+CHECKED = [rule for rule in RULES.values() if rule.check]
+REPAIRED = [rule for rule in RULES.values() if rule.repair]
+
+
+def breaks(rule, record):
+    """Whether a rule's finding about a record counts."""
+    verdict = rule.check(record)
+    return bool(verdict and not verdict.ok and (rule.threshold is None or verdict.score > rule.threshold))
+
+
+def precision_and_recall(rule, labelled):
+    counts = Counter((breaks(rule, record), rule.name in labels) for record, labels in labelled)
+    found, meant = counts[True, True] + counts[True, False], counts[True, True] + counts[False, True]
+    return counts[True, True] / max(1, found), counts[True, True] / max(1, meant)
+
+
+def test_the_labelled_set_shows_every_rule_several_times_and_has_rows_without_fault(labelled):
+    seen = Counter(label for _, labels in labelled for label in labels)
+    assert len(labelled) >= 300
+    assert set(seen) == {rule.name for rule in CHECKED}
+    assert min(seen.values()) >= 5
+    assert sum(not labels for _, labels in labelled) >= 150
+
+
+@pytest.mark.parametrize("rule", CHECKED, ids=lambda rule: rule.name)
+def test_a_rule_is_precise_and_misses_little(rule, labelled):
+    precision, recall = precision_and_recall(rule, labelled)
+    assert precision >= 0.95
+    assert recall >= 0.9
+
+
+def test_a_rule_that_finds_nothing_and_one_that_finds_all_fail_that_measure(labelled):
+    blind = Rule(name="refusal", severity="error", about="", fix="", check=lambda record: None)
+    eager = Rule(name="refusal", severity="error", about="", fix="", check=lambda record: wrong(""))
+    assert precision_and_recall(blind, labelled)[1] == 0
+    assert precision_and_recall(eager, labelled)[0] < 0.1
+
+
+@pytest.mark.parametrize("rule", CHECKED, ids=lambda rule: rule.name)
+def test_a_rule_finds_its_fixture_and_nothing_in_an_ordinary_record(rule):
+    assert breaks(rule, rule.fixture)
+    assert not breaks(rule, Record("Explain why the sea is salty.", "", "Rivers carry salts to the sea."))
+
+
+@pytest.mark.parametrize("rule", REPAIRED, ids=lambda rule: rule.name)
+def test_what_was_repaired_is_not_found_again(rule, labelled):
+    for record in [rule.fixture, *(record for record, labels in labelled if rule.name in labels)]:
+        repaired = rule.repair(record)
+        assert repaired != record
+        assert rule.check(repaired) is None
+        assert rule.repair(repaired) == repaired
+
+
+def test_names_say_what_they_are_and_sentences_end():
+    for name, rule in RULES.items():
+        assert name == rule.name
+        assert name.replace("_", "").isalpha()
+        assert rule.about[-1] not in "."
+        assert rule.fix.endswith(".")
+        assert (rule.threshold is None) == (rule.floor is None)
+
+
+def test_errors_are_dropped_what_can_be_mended_is_mended_and_the_rest_is_flagged():
+    assert {rule.action for rule in RULES.values() if rule.repair} == {"fix"}
+    assert {rule.action for rule in RULES.values() if not rule.repair and rule.severity == "error"} == {"drop"}
+    assert {rule.action for rule in RULES.values() if not rule.repair and rule.severity != "error"} == {"flag"}
+
+
+@pytest.mark.parametrize("rule", CHECKED, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("text", ["", " ", "0", "(" * 5000, "1+" * 3000 + "1 = 2", "\\" * 3000, "a " * 20_000])
+def test_no_text_is_too_odd_for_a_check(rule, text):
+    for record in (Record(text or "x", "", text), Record("Sort, count, convert to JSON in Python:", text, text)):
+        verdict = rule.check(record)
+        assert verdict is None or verdict.detail
