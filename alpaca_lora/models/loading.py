@@ -81,9 +81,7 @@ def load_base_model(
     if nf4 is not None:
         _keep_gradients(model)
         _let_go_of_files(model)
-    model.requires_grad_(False)
-    model.eval()
-    return model
+    return model.requires_grad_(False).eval()
 
 
 def _refuse_missing(directory: Path, names: list[str]) -> None:
