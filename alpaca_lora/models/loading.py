@@ -81,7 +81,8 @@ def load_base_model(
     if nf4 is not None:
         _keep_gradients(model)
         _let_go_of_files(model)
-    return model.requires_grad_(False).eval()
+    model.requires_grad_(False)
+    return model.eval()
 
 
 def _refuse_missing(directory: Path, names: list[str]) -> None:
