@@ -42,8 +42,7 @@ def load_base_model(
 ) -> PreTrainedModel:
     """Load a causal language model with all its parameters frozen.
 
-    `prepare_model_for_kbit_training` is not used: it would turn embeddings and norms into fp32, which costs memory and
-    gains nothing here.
+    `prepare_model_for_kbit_training` is not used: its fp32 embeddings and norms cost memory and gain nothing here.
 
     Args:
         directory: what `locate_base_model` returned.
@@ -82,7 +81,8 @@ def load_base_model(
         _keep_gradients(model)
         _let_go_of_files(model)
     model.requires_grad_(False)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _refuse_missing(directory: Path, names: list[str]) -> None:
