@@ -80,9 +80,8 @@ def curate(arguments: list[str]) -> int:
 def evaluate(arguments: list[str]) -> int:
     """Compute win rates from the stored verdicts of a judge, with their errors. No model and no judge is asked.
 
-    Raw rates are AlpacaEval's own figures, for verdicts of version 1 (a winner) and 2 (weighted). Length-controlled
-    rates are ours, for any baseline and any evaluation set. Where a file has both orders of a comparison, as told by
-    is_switched_outputs, they count once, and the effect of the order is tested.
+    Raw rates are AlpacaEval's, versions 1 and 2. Length-controlled rates are ours, for any baseline. Where a file has
+    both orders of a comparison, as told by is_switched_outputs, they count once, and the effect of the order is tested.
     """
     from alpaca_lora.cli.evaluating import EvaluateOptions, report_win_rates
 
@@ -225,8 +224,7 @@ COMMANDS = {
         evaluate,
         "compute win rates, with their errors, from stored verdicts",
         (
-            "alpaca-lora evaluate --annotations annotations.json",
-            "alpaca-lora evaluate --annotations mine.json theirs.json --by-dataset --json",
+            "alpaca-lora evaluate --annotations annotations.json --json",
             "alpaca-lora evaluate --annotations annotations.json --variants concise.json verbose.json",
         ),
     ),

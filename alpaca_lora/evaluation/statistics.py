@@ -49,8 +49,8 @@ def wilson_interval(successes: float, total: float, level: float = 0.95) -> Inte
 
     Source: E. B. Wilson, Probable inference, JASA 22 (1927).
 
-    >>> [round(100 * end, 1) for end in wilson_interval(90, 179)]
-    [43.0, 57.5]
+    >>> "{:.3f} to {:.3f}".format(*wilson_interval(90, 179))
+    '0.430 to 0.575'
     """
     _check_counts(successes, total)
     z = deviations(level)
@@ -73,8 +73,8 @@ def exact_interval(successes: int, total: int, level: float = 0.95) -> Interval:
 
     Source: C. Clopper and E. Pearson, Biometrika 26 (1934).
 
-    >>> [round(100 * end, 1) for end in exact_interval(90, 179)]
-    [42.7, 57.8]
+    >>> "{:.3f} to {:.3f}".format(*exact_interval(90, 179))
+    '0.427 to 0.578'
     """
     _check_counts(successes, total)
     deviations(level)
