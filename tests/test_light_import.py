@@ -43,7 +43,9 @@ def test_a_light_module_does_not_load_the_training_stack(loaded_after, module):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["finetune", "--help"], ["chat", "--help"], ["curate", "--help"]], ids=" ".join
+    "arguments",
+    [["--help"], ["finetune", "--help"], ["chat", "--help"], ["curate", "--help"], ["evaluate", "--help"]],
+    ids=" ".join,
 )
 def test_help_does_not_load_the_training_stack(loaded_after, arguments):
     assert loaded_after(HELP, *arguments) & TRAINING_STACK == set()
