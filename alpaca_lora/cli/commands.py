@@ -77,6 +77,17 @@ def curate(arguments: list[str]) -> int:
     return curate_file(_parse(curate, arguments, CurateOptions))
 
 
+def evaluate(arguments: list[str]) -> int:
+    """Compute win rates from the stored verdicts of a judge, with their errors. No model and no judge is asked.
+
+    Raw rates are AlpacaEval's, versions 1 and 2. Length-controlled rates are ours, for any baseline. Where a file has
+    both orders of a comparison, as told by is_switched_outputs, they count once, and the effect of the order is tested.
+    """
+    from alpaca_lora.cli.evaluating import EvaluateOptions, report_win_rates
+
+    return report_win_rates(_parse(evaluate, arguments, EvaluateOptions))
+
+
 def ui(arguments: list[str]) -> int:
     """Open a web page on which a fine-tuned model answers, beside its base model if you like.
 
@@ -207,6 +218,14 @@ COMMANDS = {
             "alpaca-lora curate my.jsonl --output-dir runs/curated --against eval.jsonl --action refusal=drop",
             "alpaca-lora curate my.jsonl --output-dir runs/looser --replay runs/curated --threshold near_duplicate=0.8",
             "alpaca-lora curate --rules",
+        ),
+    ),
+    "evaluate": Command(
+        evaluate,
+        "compute win rates, with their errors, from stored verdicts",
+        (
+            "alpaca-lora evaluate --annotations annotations.json --json",
+            "alpaca-lora evaluate --annotations annotations.json --variants concise.json verbose.json",
         ),
     ),
     "ui": Command(

@@ -1,0 +1,134 @@
+"""Evaluation from the command line: win rates from stored verdicts, as a table or as JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import tyro
+
+from alpaca_lora.reporting.wording import count, printable
+
+if TYPE_CHECKING:
+    from alpaca_lora.evaluation import Annotation, Interval, PositionBias, WinRate
+
+__all__ = ["EvaluateOptions", "report_win_rates"]
+
+_ENOUGH = 0.95
+"""Share of the comparisons that must have a preference for their rate to be reported without a note."""
+
+_HEAD = ("model", "baseline", "n", "won", "drawn", "lost", "win rate, %", "length-controlled, %")
+_NUMBERS = 2
+"""The first column of numbers; those are set to the right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """The flags of `evaluate`."""
+
+    annotations: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
+    """Verdicts of a judge in AlpacaEval's format, annotations.json: a JSON array or JSON lines."""
+
+    variants: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE ...", help_behavior_hint="(default: none)")] = ()
+    """Verdicts on a concise and a verbose variant of the baseline against itself, which tell length from quality."""
+
+    by_dataset: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")] = False
+    """Score each part of the evaluation set too."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")] = False
+    """Print one JSON object per line, one for each model, with every figure unrounded."""
+
+
+class _Scored(NamedTuple):
+    file: str
+    dataset: str | None
+    rate: "WinRate"
+
+
+def report_win_rates(options: EvaluateOptions) -> int:
+    """Score every model of every file and print what was found; return 0.
+
+    Raises:
+        RecordError: files that are no verdicts.
+        ConfigError: no verdict of a model has a preference, or variants of another baseline.
+    """
+    scored = list(_score(options))
+    if options.json:
+        for item in scored:
+            print(json.dumps({"file": item.file, "dataset": item.dataset} | item.rate.to_json(), allow_nan=False))
+    else:
+        print("\n".join(_render(scored)))
+    return 0
+
+
+def _score(options: EvaluateOptions) -> Iterator[_Scored]:
+    from alpaca_lora.evaluation import load_annotations, measure_win_rate
+
+    variants = [item for path in options.variants for item in load_annotations(path)]
+    for path in options.annotations:
+        models: dict[tuple[str, str, str], list[Annotation]] = {}
+        for item in load_annotations(path):
+            models.setdefault((item.generator_2, item.generator_1, item.annotator), []).append(item)
+        for rows in models.values():
+            yield _Scored(path, None, measure_win_rate(rows, variants=variants))
+            for name in dict.fromkeys(item.dataset for item in rows) if options.by_dataset else ():
+                part = [item for item in rows if item.dataset == name]
+                yield _Scored(path, name, measure_win_rate(part, variants=variants))
+
+
+def _render(scored: Sequence[_Scored]) -> Iterator[str]:
+    from alpaca_lora.evaluation import resolvable_share
+
+    table = [_HEAD, *(_cells(item) for item in scored)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        padded = (
+            f"{cell:>{width}}" if place >= _NUMBERS else f"{cell:<{width}}"
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        yield "  ".join(padded).rstrip()
+    whole = [item.rate for item in scored if item.dataset is None]
+    yield ""
+    yield f"judged by   {printable(', '.join(dict.fromkeys(rate.annotator or 'an unnamed judge' for rate in whole)))}"
+    yield "intervals   95 %: score intervals for win rates; clustered by instruction for length-controlled ones"
+    fewest = min(rate.n_total for rate in whole)
+    told = 100 * resolvable_share(fewest)
+    yield f"resolution  {count(fewest)} comparisons tell 50 % from {told:.1f} %, four times in five"
+    for rate in whole:
+        yield from (f"note: {printable(rate.model)}: {said}" for said in _notes(rate))
+
+
+def _cells(item: _Scored) -> tuple[str, ...]:
+    rate, controlled = item.rate, item.rate.length_controlled
+    name = rate.model if item.dataset is None else f"  {item.dataset or 'no dataset'}"
+    return (
+        printable(name),
+        printable(rate.baseline),
+        *(count(number) for number in (rate.n_total, rate.n_wins, rate.n_draws, rate.n_wins_base)),
+        _with_interval(rate.win_rate, rate.interval),
+        _with_interval(controlled.win_rate, controlled.interval) if controlled else "–",
+    )
+
+
+def _notes(rate: "WinRate") -> Iterator[str]:
+    judged = rate.n_total / (rate.n_total + rate.n_missing)
+    if judged < _ENOUGH:
+        missing = f"{count(rate.n_missing)} comparisons, {1 - judged:.0%},"
+        yield f"{missing} have no preference; judge them again before you report a rate"
+    if rate.length_controlled is None:
+        longer = "longer" if rate.avg_length > rate.avg_length_base else "shorter"
+        yield f"nearly all its answers are {longer}, so length cannot be told from quality; give --variants"
+    if rate.position_bias:
+        yield _position(rate.position_bias)
+
+
+def _position(bias: "PositionBias") -> str:
+    shown = f"the answer shown first gets {100 * bias.shown_first:.1f} % (p = {bias.p_value:.2g})"
+    corrected = _with_interval(100 * bias.corrected, tuple(100 * end for end in bias.interval))
+    agreed = f"{bias.consistent:.0%} of {count(bias.pairs)} pairs have one winner in both orders"
+    return f"{shown}; {agreed}; win rate without the order {corrected}"
+
+
+def _with_interval(value: float, interval: "Interval | tuple[float, ...]") -> str:
+    low, high = interval
+    return f"{value:.1f} ({low:.1f} to {high:.1f})"

@@ -1,0 +1,47 @@
+"""Win rates from stored verdicts, with intervals: AlpacaEval's own figures, length-controlled rates, position bias.
+
+Needs numpy only. `statistics` holds what is not about language models.
+"""
+
+from alpaca_lora.evaluation.annotations import (
+    Annotation,
+    ModelOutput,
+    load_annotations,
+    load_model_outputs,
+    save_annotations,
+    save_model_outputs,
+)
+from alpaca_lora.evaluation.position import PositionBias, measure_position_bias
+from alpaca_lora.evaluation.statistics import (
+    Interval,
+    bootstrap_difference,
+    comparisons_needed,
+    exact_interval,
+    resolvable_share,
+    share_interval,
+    standard_error,
+    wilson_interval,
+)
+from alpaca_lora.evaluation.winrate import LengthControlled, WinRate, measure_win_rate
+
+__all__ = [
+    "Annotation",
+    "Interval",
+    "LengthControlled",
+    "ModelOutput",
+    "PositionBias",
+    "WinRate",
+    "bootstrap_difference",
+    "comparisons_needed",
+    "exact_interval",
+    "load_annotations",
+    "load_model_outputs",
+    "measure_position_bias",
+    "measure_win_rate",
+    "resolvable_share",
+    "save_annotations",
+    "save_model_outputs",
+    "share_interval",
+    "standard_error",
+    "wilson_interval",
+]
