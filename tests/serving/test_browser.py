@@ -92,7 +92,7 @@ def test_type_stream_and_read_why_it_ended(visit):
 
     assert "60 tokens in " in ann.await_note("cut off at the longest answer that was allowed")
     assert ann.shown("tuned") != ""
-    assert ann.tab.get_by_role("button", name="Answer", exact=True).is_enabled(timeout=60_000)
+    ann.tab.get_by_role("button", name="Answer", exact=True).click(trial=True, timeout=60_000)  # waits for it
 
 
 def test_one_of_two_users_stops_and_the_other_is_answered(visit):
