@@ -79,7 +79,11 @@ def reserve_space(path: Path, size_bytes: int) -> None:
     """Make a file that really takes up this much of the disk, so that deleting it makes room when the disk is full."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
-        os.posix_fallocate(stream.fileno(), 0, size_bytes)
+        try:
+            os.posix_fallocate(stream.fileno(), 0, size_bytes)
+        except OSError:
+            path.unlink()
+            raise
 
 
 def open_journal(path: Path) -> IO[str]:
@@ -98,7 +102,8 @@ def new_directory(path: Path) -> Iterator[Path]:
     """Build a directory that appears at `path` complete or not at all.
 
     An existing directory at `path` is replaced at the end, never changed in place. Replacing takes two renames; a crash
-    between them leaves the old directory under a hidden name, from which `sweep_staging` puts it back.
+    between them leaves the old directory under a hidden name, from which `sweep_staging` puts it back. A link at `path`
+    stays, and what it leads to is made or replaced.
 
     Args:
         path: where the directory shall be.
@@ -106,6 +111,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     Yields:
         The staging directory to write into.
     """
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=path.parent))
     try:

@@ -47,11 +47,10 @@ def check_output_dir(output_dir: Path, *, base_dir: Path | None, data: Path | No
     Raises:
         ConfigError: the directory is a file, a base model, an adapter, a home or root directory, or holds the data.
     """
-    path = output_dir.expanduser().resolve()
     try:
-        fault = _directory_fault(path, base_dir, data)
-    except OSError as error:
-        fault = f"it cannot be used ({error.strerror})"
+        fault = _directory_fault(output_dir.expanduser().resolve(), base_dir, data)
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, links in a circle
+        fault = f"it cannot be used ({getattr(error, 'strerror', None) or error})"
     if fault:
         raise ConfigError(f"output_dir {str(output_dir)!r}: {fault}; give a new or empty directory, as 'runs/my-run'")
 
@@ -107,7 +106,7 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> boo
         old = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(old, dict):
             raise ValueError(f"an object is expected, found {type(old).__name__}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{str(path)!r} is damaged ({error}): give a new output_dir") from error
     differences = _differences(old, contract)
     if differences:

@@ -250,3 +250,19 @@ class TestKeepNewest:
     def test_the_oldest_go_first_and_the_newest_never(self, cache, limits, kept):
         _files.keep_newest(cache, **limits)
         assert set(tree(cache)) == kept
+
+
+def test_a_link_stays_and_what_it_leads_to_is_made(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "deep")
+    for content in ("old", "new"):
+        with _files.new_directory(tmp_path / "link") as staged:
+            (staged / "file").write_text(content)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "elsewhere" / "deep" / "file").read_text() == "new"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["elsewhere", "link"]
+
+
+def test_space_that_cannot_be_reserved_leaves_no_file(tmp_path):
+    with pytest.raises(OSError):  # noqa: PT011
+        _files.reserve_space(tmp_path / "ballast", 2**62)
+    assert not list(tmp_path.iterdir())

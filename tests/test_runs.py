@@ -313,3 +313,11 @@ def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
     monkeypatch.setattr(metadata, "version", version)
     assert "bitsandbytes" not in environment()
     assert "torch" in environment()
+
+
+def test_a_path_that_cannot_be_is_refused(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    for path in (tmp_path / "a", tmp_path / "with\0nul"):
+        with pytest.raises(ConfigError, match="it cannot be used"):
+            check_output_dir(path, base_dir=None, data=None)

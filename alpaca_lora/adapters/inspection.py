@@ -22,6 +22,7 @@ from alpaca_lora.errors import (
     AdapterError,
     EmptyAdapterError,
     MissingKeysError,
+    ModelError,
     NonFiniteAdapterError,
     UnknownKeysError,
     UntrainedAdapterError,
@@ -97,7 +98,7 @@ def read_config(directory: Path) -> LoraConfig:
         raise AdapterError(f"{str(directory)!r} is no adapter directory: {CONFIG} is missing{hint}")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AdapterError(f"{str(path)!r} is not JSON: {error}") from error
     faults = _config_faults(document)
     if faults:
@@ -116,7 +117,7 @@ def _config_faults(document: Any) -> list[str]:
     if document.get("peft_type") != "LORA":
         faults.append(f"peft_type must be 'LORA', found {document.get('peft_type')!r}")
     rank = document.get("r")
-    if not isinstance(rank, int) or not 1 <= rank <= 2048:
+    if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= 2048:
         faults.append(f"r must be an integer from 1 to 2048, found {rank!r}")
     alpha = document.get("lora_alpha")
     if not isinstance(alpha, int | float) or isinstance(alpha, bool) or not 0 < alpha < 1e5:
@@ -124,6 +125,10 @@ def _config_faults(document: Any) -> list[str]:
     names = document.get("target_modules")
     if not isinstance(names, list) or not all(isinstance(name, str) and _MODULE_NAME.fullmatch(name) for name in names):
         faults.append(f"target_modules must be a list of plain module names, found {str(names)[:80]!r}")
+    for key in ("rank_pattern", "alpha_pattern"):
+        pattern = document.get(key, {})
+        if not isinstance(pattern, dict) or not all(type(value) in (int, float) for value in pattern.values()):
+            faults.append(f"{key} must be an object of numbers, found {str(pattern)[:80]!r}")
     faults += [f"{key} names code to run, which is refused" for key in _RUNS_CODE if document.get(key)]
     return faults
 
@@ -150,15 +155,27 @@ def build_skeleton(config: LoraConfig, base_dir: Path) -> PeftModel:
     """Return base and adapter as a model whose tensors have shapes but no memory.
 
     Raises:
+        ModelError: the base's `config.json` describes no model.
         UnknownKeysError: the adapter fits no module of the base.
+        AdapterError: PEFT can do nothing with the adapter's configuration.
     """
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base_dir, local_files_only=True))
+        try:
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base_dir, local_files_only=True))
+        except Exception as error:  # whatever a library meets in a document that it did not expect
+            raise ModelError(
+                f"{str(base_dir / 'config.json')!r} describes no model that transformers can build "
+                f"({type(error).__name__}: {str(error)[:300]}): copy the base model again"
+            ) from error
         try:
             with quiet_peft():
                 return get_peft_model(model, config, low_cpu_mem_usage=True)
         except ValueError as error:
             raise UnknownKeysError(f"the adapter fits no module of {str(base_dir)!r}: {error}") from error
+        except Exception as error:
+            raise AdapterError(
+                f"PEFT cannot use this {CONFIG} ({type(error).__name__}: {error}): copy the adapter again"
+            ) from error
 
 
 def _compare_keys(tensors: dict[str, torch.Tensor], expected: dict[str, torch.Size], base_dir: Path) -> None:

@@ -61,8 +61,8 @@ def prompter_of(
         raise TemplateError(
             f"the adapter in {str(directory)!r} was trained with template {sidecar.template['name']!r} "
             f"(sha256 {sidecar.template_sha256[:12]}), not {prompter.template.name!r} ({prompter.sha256[:12]}), and "
-            "answers worse when it is asked in other words: leave the template out, or force it "
-            "(force_template=True, --force-template)"
+            "answers worse when it is asked in other words: leave the template out, or force it where you ask it "
+            "(force_template=True, chat --force-template)"
         )
     return prompter
 

@@ -89,7 +89,7 @@ def read_sidecar(directory: Path) -> Sidecar | None:
         if document["precision"] not in ("bf16", "fp16", "fp32") or len(document["losses"]) != len(PROBES):
             raise ValueError("precision or losses are not what this version writes")
         return Sidecar(**document)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise AdapterError(
             f"{str(path)!r} is damaged ({error}): copy the adapter again from where it was trained"
         ) from error

@@ -6,16 +6,19 @@ brings in tyro and the config, and only a command that works brings in torch.
 
 import contextlib
 import difflib
+import io
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 
 from alpaca_lora._version import __version__
 from alpaca_lora.cli.commands import COMMANDS
-from alpaca_lora.cli.failures import explain
+from alpaca_lora.cli.failures import Terminated, explain
 
 __all__ = ["main"]
 
@@ -28,8 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 a fault of this program, 2 bad input, 3 a budget is reached, 4 out of disk or memory,
-        130 interrupted.
+        130 interrupted, 143 terminated.
     """
+    if sys.stdout is None or sys.stderr is None:  # closed by whoever started us
+        with (
+            contextlib.redirect_stdout(sys.stdout or io.StringIO()),
+            contextlib.redirect_stderr(sys.stderr or io.StringIO()),
+        ):
+            return main(argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -37,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     name, *rest = [argument for argument in arguments if argument != "--debug"] or ["--help"]
     try:
-        with _library_advice(shown=debug):
+        with _library_advice(shown=debug), _sigterm_as_exception():
             code = _run(name, rest)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has left; without this Python complains when it flushes at exit
@@ -64,6 +73,23 @@ def _run(name: str, arguments: list[str]) -> int:
         return COMMANDS[name].run(arguments)
     except SystemExit as end:  # tyro ends so, after a help text or a usage error that it has explained
         return int(end.code or 0)
+
+
+@contextlib.contextmanager
+def _sigterm_as_exception() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that nothing half-written stays behind."""
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -1,23 +1,32 @@
 """What a command says when it does not succeed, and its exit code.
 
-0 done · 1 a fault of this program · 2 bad input · 3 a budget is reached · 4 out of disk or memory · 130 interrupted.
+0 done · 1 a fault of this program · 2 bad input · 3 a budget is reached · 4 out of disk or memory · 130 interrupted ·
+143 terminated.
 """
 
 import errno
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
 
 from alpaca_lora.errors import AlpacaLoraError, ParityError
 
-__all__ = ["explain"]
+__all__ = ["Terminated", "explain"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_IN_WORDS = re.compile(r"No space left on device|\d+ requested and \d+ written")
+"""What safetensors and NumPy say, whose errors carry no number."""
+
 _RESUME = {
     "finetune": "\nnothing that was saved is lost: the same command goes on from the run's newest checkpoint",
     "generate": "\nno answer is lost: the same command goes on with those in the run's journal",
 }
 _LESS_MEMORY = "; --quantization nf4, a smaller --micro-batch-size or a smaller --max-length needs less"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come; what cleans up after Ctrl-C cleans up after this too."""
 
 
 def explain(error: BaseException, command: str) -> int:
@@ -30,8 +39,8 @@ def explain(error: BaseException, command: str) -> int:
     training = command == "finetune"
     resume = _RESUME.get(command, "")
     if isinstance(error, KeyboardInterrupt):
-        return _say(f"interrupted{resume}", 130)
-    if any(isinstance(cause, OSError) and cause.errno in _FULL for cause in _causes(error)):
+        return _say(f"interrupted{resume}", 143 if isinstance(error, Terminated) else 130)
+    if any(_is_full(cause) for cause in _causes(error)):
         return _say(f"error: the disk is full: make room and try again{resume}", 4)
     if any(_is_out_of_memory(cause) for cause in _causes(error)):
         return _say(f"error: out of memory{_LESS_MEMORY if training else ''}{resume}", 4)
@@ -58,6 +67,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
+
+
+def _is_full(error: BaseException) -> bool:
+    return (isinstance(error, OSError) and error.errno in _FULL) or bool(_FULL_IN_WORDS.search(str(error)))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 __all__ = ["WORDS", "Equation", "Reading", "agree", "evaluate", "find_calculation", "find_equations", "find_numbers"]
 
-_NUMBER = r"(?<![\w.,])(?<!\d:)(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?![\w:]|[.,]\d)"
+_NUMBER = r"(?<![\w.,])(?<!\d:)(?:(?:\d{1,3}(?:,\d{3}){1,99}|\d{1,300})(?:\.\d{1,300})?|\.\d{1,300})(?![\w:]|[.,]\d)"
 _UNIT = r"(?:[ ]?(?!(?:x|plus|minus|times|and)\b)(?:[a-z]{2,}|a)(?:['’/-][a-z]+)*\.?(?![a-z(])){0,8}+"
-_TERM = rf"(?:(?:\([ ]?)*+(?:{_NUMBER}[ ]{_NUMBER}/)?{_NUMBER}[ ]?%?{_UNIT}(?:[ ]?\))*+)"
-_EXPRESSION = rf"{_TERM}(?:[ ]?(?:\*\*|[-+*/])[ ]?{_TERM})*+"
+_TERM = rf"(?:(?:\([ ]?){{0,20}}+(?:{_NUMBER}[ ]{_NUMBER}/)?{_NUMBER}[ ]?%?{_UNIT}(?:[ ]?\))*+)"
+_EXPRESSION = rf"{_TERM}(?:[ ]?(?:\*\*|[-+*/])[ ]?{_TERM}){{0,50}}+"
+"""Digits, brackets and terms are bounded, or a page of them would take minutes and end in a number of thousands."""
+
 _CHAIN = re.compile(rf"-?{_EXPRESSION}(?:[ ]?=[ ]?-?{_EXPRESSION})+")
 _CUT = re.compile(
     r"(?:[-+*/^%\d(]|(?<!['’])\b[b-z])[ ]?(?:(?:of|the|his|her|their|its|those|these|all|by|remaining)[ ]?)*$"
@@ -49,6 +51,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] 
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+_LOOKED_BACK = 200
 _MOST_BITS = 1024
 """Size of a power beyond which it is not worked out, so that no text can make this slow."""
 
@@ -185,7 +188,7 @@ def find_equations(text: str) -> Iterator[Equation]:
         simple = _simplified(line)
         hundredfold = bool(_HUNDREDTHS.search(simple))
         for chain in _CHAIN.finditer(simple):
-            before = simple[: chain.start()]
+            before = simple[max(0, chain.start() - _LOOKED_BACK) : chain.start()]
             cut = bool(_CUT.search(before) or _SCALED.search(" ".join(re.split("[,.;:]", before)[-1].split()[-3:])))
             for number, (left, right) in enumerate(pairwise(chain.group().split("="))):
                 if not (cut and number == 0) and (equation := _equation(left, right, hundredfold)):

@@ -59,10 +59,10 @@ def read_measured(directory: Path, contract: Mapping[str, Any]) -> list[Measured
         RunError: there is no complete ledger, or its findings are not those that this run would make.
     """
     try:
-        stored = json.loads((directory / CONTRACT).read_text(encoding="utf-8"))["measured"]
+        stored = dict(json.loads((directory / CONTRACT).read_text(encoding="utf-8"))["measured"])
         lines = [json.loads(line) for line in (directory / LEDGER).read_bytes().splitlines()]
         found = [_read(line) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{str(directory)!r} holds no complete curation ({error}); run without --replay") from error
     differences = [
         f"{key} was {stored.get(key)!r}, now {value!r}" for key, value in contract.items() if stored.get(key) != value

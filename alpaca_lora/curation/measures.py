@@ -61,14 +61,19 @@ _SIZES: dict[str, dict[str, str]] = {
 _UNIT_NAMES = "|".join(sorted((names for units in _SIZES.values() for names in units), key=len, reverse=True))
 _DEGREES = r"(?:°|degrees?)? ?(celsius|c|fahrenheit|f|kelvin|k)"
 _CONVERT = re.compile(
-    rf"(-?[\d.,/ ]*\d) ?({_UNIT_NAMES})\b(?: is)?(?: equal)?(?: to| into| in| as) (?:an? )?({_UNIT_NAMES})\b", re.I
+    rf"((?:-|(?<![\d.,/ ]))[\d.,/ ]*\d) ?({_UNIT_NAMES})\b"
+    rf"(?: is)?(?: equal)?(?: to| into| in| as) (?:an? )?({_UNIT_NAMES})\b",
+    re.I,
 )
 _HOW_MANY = re.compile(
     rf"how many ({_UNIT_NAMES}) (?:are |is )?(?:there )?(?:equal |equivalent )?(?:in|to"
     rf"|make(?: up)?) (an?|one|[\d.,]*\d) ({_UNIT_NAMES})\b",
     re.I,
 )
-_TEMPERATURE = re.compile(rf"(-?[\d.]*\d) ?{_DEGREES}\b (?:to|into|in) {_DEGREES}\b", re.I)
+_TEMPERATURE = re.compile(
+    rf"((?:-|(?<![\d.]))(?:\d{{1,300}}(?:\.\d{{1,300}})?|\.\d{{1,300}})) ?{_DEGREES}\b (?:to|into|in) {_DEGREES}\b",
+    re.I,
+)
 
 
 def _unit_conversion(record: Record) -> Verdict | None:

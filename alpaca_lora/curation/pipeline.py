@@ -82,8 +82,8 @@ def curate(
         ConfigError: the directory holds something else.
         RunError: the findings to be replayed are of other data, repairs or another version.
     """
-    target = Path(output_dir)
-    _check_directory(target, source)
+    _check_types(settings, against)
+    target = _check_directory(Path(output_dir).expanduser(), source)
     loaded = read_dataset(source, column_map=column_map, allow_empty_output=True)
     sets = {str(path): read_dataset(path, allow_empty_output=True) for path in against}
     contract = _contract(loaded, sets, settings)
@@ -120,18 +120,29 @@ def _totals(decisions: Sequence[Decision]) -> dict[str, int]:
     }
 
 
-def _check_directory(target: Path, source: Source) -> None:
-    """Refuse a directory that holds anything but an earlier curation."""
+def _check_types(settings: CurationSettings, against: Sequence[str | os.PathLike[str]]) -> None:
+    """Refuse what would be taken for something else: a mapping for settings, the letters of a path for files."""
+    if not isinstance(settings, CurationSettings):
+        raise ConfigError(f"settings must be CurationSettings, got {settings!r}")
+    if isinstance(against, str | bytes | os.PathLike):
+        raise ConfigError(f"against must be a list of files, got {against!r}: put it into brackets")
+
+
+def _check_directory(target: Path, source: Source) -> Path:
+    """Refuse a directory that holds anything but an earlier curation, or what is to be curated."""
+    data = Path(source) if isinstance(source, str | os.PathLike) and os.path.isfile(source) else None
     if not (target / CONTRACT).is_file():
-        data = Path(source) if isinstance(source, str | os.PathLike) and os.path.isfile(source) else None
         _runs.check_output_dir(target, base_dir=None, data=data)
-        return
-    foreign = sorted(item.name for item in target.iterdir() if item.name not in OUTPUTS and item.name[0] != ".")
+        return target
+    if data is not None and data.resolve().parent == target.resolve():
+        raise ConfigError(f"output_dir {str(target)!r}: it holds the data {data.name!r}; give a new or empty directory")
+    foreign = sorted(item.name for item in target.iterdir() if item.name not in OUTPUTS)
     if foreign:
         raise ConfigError(
             f"output_dir {str(target)!r}: it holds more than a curation ({', '.join(foreign[:3])}), which would be "
             "lost; give a new or empty directory"
         )
+    return target
 
 
 def _contract(

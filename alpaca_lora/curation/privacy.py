@@ -9,7 +9,7 @@ from alpaca_lora.records import Record
 
 __all__ = ["PRIVACY"]
 
-_EMAIL = re.compile(r"\b[\w.+-]+@((?:[\w-]+\.)+[a-z]{2,})\b", re.I)
+_EMAIL = re.compile(r"(?<![\w.+-])[.+-]*\w[\w.+-]*@((?:[\w-]+\.)+[a-z]{2,})\b", re.I)
 _RESERVED = re.compile(
     r"(?:^|\.)(?:example|test|invalid|localhost|domain|company|email|mail|website|yourdomain"
     r"|yourcompany|mycompany|abc|xyz|acme|abccompany|xyzcompany|companyname)(?:\.\w+)*$",
@@ -37,7 +37,7 @@ _INJECTION = re.compile(
     r"|\b(?:reveal|print|show|repeat|output|display|leak)(?: me)? (?:(?:your|the) )?(?:hidden "
     r"|secret |initial |full |entire |original )*(?:system prompt|system message|initial instructions"
     r"|hidden instructions)\b"
-    r"|^\s*(?:\[?system\]?|<\|?(?:im_start\|>)?system\|?>)\s*:|<\|im_start\|>|\[INST\]",
+    r"|^[^\S\n]*(?:\[?system\]?|<\|?(?:im_start\|>)?system\|?>)\s*:|<\|im_start\|>|\[INST\]",
     re.I | re.M,
 )
 _HIDDEN = re.compile("[\U000e0000-\U000e007f\u202a-\u202e\u2066-\u2069]|\u200b{3,}")

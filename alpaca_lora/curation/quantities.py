@@ -83,6 +83,8 @@ def _close(value: Fraction, number: Reading) -> bool:
 
 
 def _written(value: Fraction) -> str:
+    if abs(value) > 10**30:
+        return "a number of more than 30 digits"
     return str(value.numerator) if value.denominator == 1 else f"{float(value):.6g}"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, get_args
 
 from alpaca_lora.curation.catalog import RULES
@@ -75,7 +76,7 @@ def _threshold_faults(thresholds: Mapping[str, float]) -> list[str]:
         elif rule.floor is None:
             allowed = ", ".join(other.name for other in RULES.values() if other.floor is not None)
             faults.append(f"threshold: {name} is found or not, and has no threshold; those that have one are {allowed}")
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not value >= rule.floor:
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not rule.floor <= value < inf:
             faults.append(f"threshold of {name} must be a number from {rule.floor:g} on, got {value!r}")
     return faults
 

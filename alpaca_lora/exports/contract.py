@@ -83,7 +83,7 @@ def find_contract(directory: Path) -> Contract | None:
         digest = contract.prompter.sha256
     except TemplateError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ModelError(f"{str(path)!r}: {CONTRACT_KEY!r} is damaged ({error}): merge again") from error
     if digest != contract.template_sha256:
         raise TemplateError(

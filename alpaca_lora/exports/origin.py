@@ -1,8 +1,9 @@
 """Where an export comes from: the adapter, its base, its prompt, all checked before anything is computed."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal, Self, cast
 from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora import _files
-from alpaca_lora._runs import COMPLETE, CONTRACT
+from alpaca_lora._runs import COMPLETE, CONTRACT, check_output_dir
 from alpaca_lora.adapters import Sidecar, Updates, find_adapter, locate_base_of, prompter_of, read_sidecar
 from alpaca_lora.adapters.saving import WEIGHTS
 from alpaca_lora.config import QuantizationSettings
@@ -142,22 +143,38 @@ def resolve(
     return Origin(directory, base_dir, named, sidecar, prompter)
 
 
-def check_output(output_dir: str | Path, source: Path | None = None) -> Path:
+def check_output(output_dir: str | Path) -> Path:
     """Return the output directory, which must be new or empty.
 
     Raises:
-        ConfigError: it holds something, or is a file.
+        ConfigError: it holds something, is no directory, or cannot be written to.
     """
     path = Path(output_dir).expanduser()
-    if path.is_file() or (path.is_dir() and any(path.iterdir())) or (source and path.resolve() == source.resolve()):
+    if path.is_dir() and any(path.iterdir()):
         raise ConfigError(f"output_dir {str(output_dir)!r} is not empty: give a new directory, as 'exports/my-model'")
+    check_output_dir(path, base_dir=None, data=None)
     return path
+
+
+@contextlib.contextmanager
+def new_output(output_dir: Path) -> Iterator[Path]:
+    """Build an output directory that appears complete, and only where nothing has appeared meanwhile.
+
+    Yields:
+        The staging directory to write into.
+
+    Raises:
+        ConfigError: another process has filled it.
+    """
+    with _files.new_directory(output_dir) as staged:
+        yield staged
+        check_output(output_dir)
 
 
 def _refuse_base(base_dir: Path, adapter_dir: Path) -> None:
     document = json.loads((base_dir / "config.json").read_text(encoding="utf-8"))
-    if document.get("quantization_config"):
-        method = document["quantization_config"].get("quant_method", "unknown")
+    if quantization := document.get("quantization_config"):
+        method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else quantization
         raise ModelError(
             f"{str(base_dir)!r} is quantised itself ({method}), and merging would round the adapter away: name the "
             "16-bit model that it was made from"

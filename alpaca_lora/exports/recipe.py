@@ -13,7 +13,7 @@ from alpaca_lora.adapters.saving import WEIGHTS
 from alpaca_lora.errors import ConfigError, ParityError
 from alpaca_lora.exports.formats import FORMATS, Format
 from alpaca_lora.exports.hf import write_merged
-from alpaca_lora.exports.origin import Into, Origin, check_output, resolve
+from alpaca_lora.exports.origin import Into, Origin, check_output, new_output, resolve
 from alpaca_lora.exports.parity import REPORT, Parity, check_artifact, weigh_bases
 from alpaca_lora.exports.surfaces import compare_surface
 from alpaca_lora.exports.weights import DTYPES, WeightFiles
@@ -89,7 +89,7 @@ def export(
     with open_origin(adapter_dir, near=target, **options) as origin:
         origin, base_kl = _choose_base(origin, base, progress) if kind.source == "merged" else (origin, {})
         chosen = dtype or kind.default or stored_dtype(origin.base_dir)
-        with _files.new_directory(target) as staged:
+        with new_output(target) as staged:
             _write(kind, origin, staged, chosen, progress, llama_cpp)
             progress("comparing with the adapter on its base")
             parity = _prove(format, staged, origin, chosen, base_kl)

@@ -97,7 +97,13 @@ def compare_surface(surface: Surface, prompter: Prompter, tokenizer: PreTrainedT
     for record in PROBE_RECORDS:
         if record.input and not surface.takes_input:
             continue
-        trained, found = encode_prompt(tokenizer, prompter.prompt(record)), list(surface.ids(record))
+        trained = encode_prompt(tokenizer, prompter.prompt(record))
+        try:
+            found = list(surface.ids(record))
+        except MemoryError:
+            raise
+        except Exception as error:  # a template is a program of its own, and may end as it likes
+            return f"cannot be rendered ({type(error).__name__}: {error}) for the instruction {record.instruction!r}"
         if found != trained:
             return f"{_difference(trained, found, bos)} for the instruction {record.instruction!r}"
     return None

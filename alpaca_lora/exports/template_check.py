@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alpaca_lora.adapters import find_adapter, prompter_of, read_sidecar
-from alpaca_lora.errors import ExportError
+from alpaca_lora.errors import AlpacaLoraError, ExportError
 from alpaca_lora.exports.formats import FORMATS
 from alpaca_lora.exports.parity import REPORT
-from alpaca_lora.exports.surfaces import compare_surface
+from alpaca_lora.exports.surfaces import Surface, compare_surface
 from alpaca_lora.models import load_tokenizer
 
 __all__ = ["SurfaceFinding", "check_templates"]
@@ -42,21 +42,32 @@ def check_templates(adapter_dir: str | Path, artifacts: Sequence[str | Path] = (
     Raises:
         AdapterError: the adapter cannot be used.
         ConfigError: the adapter has no sidecar, so that its prompt is not known.
-        ExportError: an artefact is not one of ours.
+        ExportError: an artefact is not one of ours, or is damaged.
     """
     directory = find_adapter(Path(adapter_dir).expanduser())
     prompter = prompter_of(directory, read_sidecar(directory), None)
     tokenizer = load_tokenizer(directory)
     for place, name in [(directory, "adapter"), *((Path(item).expanduser(), None) for item in artifacts)]:
-        for surface in FORMATS[name or _format_of(place)].surfaces(place):
+        for surface in _surfaces(name or _format_of(place), place):
             yield SurfaceFinding(place, surface.name, compare_surface(surface, prompter, tokenizer))
+
+
+def _surfaces(name: str, directory: Path) -> list[Surface]:
+    try:
+        return FORMATS[name].surfaces(directory)
+    except (AlpacaLoraError, MemoryError):
+        raise
+    except Exception as error:  # each library has its own for a damaged file
+        raise ExportError(
+            f"{str(directory)!r} cannot be read as {name} ({type(error).__name__}: {error}): export it again"
+        ) from error
 
 
 def _format_of(directory: Path) -> str:
     try:
-        name = json.loads((directory / REPORT).read_text(encoding="utf-8"))["format"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        name = str(json.loads((directory / REPORT).read_text(encoding="utf-8"))["format"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ExportError(f"{str(directory)!r} was not made by alpaca-lora export: {REPORT} cannot be read") from error
     if name not in FORMATS:
         raise ExportError(f"{str(directory / REPORT)!r} names the format {name!r}, which this version does not know")
-    return str(name)
+    return name

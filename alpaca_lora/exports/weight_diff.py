@@ -17,7 +17,7 @@ import torch
 
 from alpaca_lora import _files
 from alpaca_lora.errors import ExportError
-from alpaca_lora.exports.origin import check_output
+from alpaca_lora.exports.origin import check_output, new_output
 from alpaca_lora.exports.weights import WeightFiles, write_shards
 
 __all__ = ["MANIFEST", "make_weight_diff", "recover_weights"]
@@ -72,7 +72,7 @@ def make_weight_diff(
         entry["raw_sha256"] = _sha256(base)
         return _xor(tensor, base, tensor.dtype)
 
-    with _files.new_directory(target) as staged:
+    with new_output(target) as staged:
         write_shards(staged, shapes, difference, stem=_STEM, shard_bytes=_SHARD_BYTES, written=progress)
         if all(entry.get("raw_sha256") == entry["sha256"] for entry in entries.values()):
             raise ExportError(f"{str(tuned_dir)!r} and {str(raw_dir)!r} hold the same weights: there is no difference")
@@ -108,9 +108,7 @@ def recover_weights(
     diff, raw = WeightFiles(diff_path), WeightFiles(Path(raw_dir).expanduser())
     manifest = _read_manifest(diff_path, diff)
     entries: dict[str, dict[str, str]] = manifest["tensors"]
-    shapes = {
-        name: torch.empty_like(shape, dtype=_dtype(entries[name]["dtype"], name)) for name, shape in diff.shapes.items()
-    }
+    shapes = {name: _said_shape(name, shape, entries[name]["dtype"]) for name, shape in diff.shapes.items()}
 
     def tensor_of(name: str) -> torch.Tensor:
         entry, tensor = entries[name], diff.read(name)
@@ -127,7 +125,7 @@ def recover_weights(
             )
         return tensor
 
-    with _files.new_directory(target) as staged:
+    with new_output(target) as staged:
         write_shards(staged, shapes, tensor_of, written=progress, shard_bytes=_SHARD_BYTES)
         _copy_verified(manifest["files"], diff_path, staged)
     return target
@@ -138,9 +136,11 @@ def _read_manifest(directory: Path, diff: WeightFiles) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known = manifest["format"] == _FORMAT and isinstance(manifest["files"], dict)
-        if not known or not all(isinstance(entry["sha256"], str) for entry in manifest["tensors"].values()):
+        if not known or not all(
+            isinstance(entry[key], str) for entry in manifest["tensors"].values() for key in ("dtype", "sha256")
+        ):
             raise ValueError("it is not of the form that this version writes")
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
         raise ExportError(
             f"{str(path)!r} cannot be read ({error}): give a directory made by export weight-diff"
         ) from error
@@ -184,8 +184,12 @@ def _dtype_name(tensor: torch.Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _dtype(name: str, tensor: str) -> torch.dtype:
+def _said_shape(tensor: str, stored: torch.Tensor, name: str) -> torch.Tensor:
+    """Return a stored tensor's shape in the number format that the manifest gives it."""
     dtype = getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype):
-        raise ExportError(f"{tensor!r} is said to be of the number format {name!r}, which is unknown: copy it again")
-    return dtype
+    if not isinstance(dtype, torch.dtype) or dtype.itemsize != stored.element_size():
+        raise ExportError(
+            f"{tensor!r} is said to be of the number format {name!r}, which is unknown or of another size than the "
+            f"stored {_dtype_name(stored)}: copy it again"
+        )
+    return torch.empty_like(stored, dtype=dtype)

@@ -90,7 +90,7 @@ def _check_files(directory: Path) -> None:
 def _refuse_code(path: Path) -> None:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{str(path)!r} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ModelError(f"{str(path)!r} must hold an object, found {type(document).__name__}")

@@ -98,12 +98,12 @@ class Ledger:
         """Read a journal, or begin one; hold the lock of its directory meanwhile.
 
         Raises:
-            RunError: a line does not agree with its checksum.
+            RunError: a line does not agree with its checksum, or is no event.
         """
         ledger = cls(path)
         with _files.open_journal(path) as ledger._stream:
-            for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
-                ledger._apply(ledger._checked(line, number))
+            for number, line in enumerate(path.read_text("utf-8", errors="replace").split("\n")[:-1], start=1):
+                ledger._read_line(line, number)
             _files.reserve_space(path.with_name(_BALLAST), _BALLAST_BYTES)
             if not ledger.run:
                 ledger._add({"event": "start", "run": secrets.token_hex(8)})
@@ -168,7 +168,7 @@ class Ledger:
         self._crc = crc
         self._apply(event)
 
-    def _checked(self, line: str, number: int) -> dict[str, Any]:
+    def _read_line(self, line: str, number: int) -> None:
         body, _, check = line.rpartition(_CHECK)
         body += "}"
         crc = zlib.crc32(body.encode("utf-8"), self._crc)
@@ -178,8 +178,13 @@ class Ledger:
                 "damaged: restore it from a copy, or give a new output_dir"
             )
         self._crc = crc
-        event: dict[str, Any] = json.loads(body)
-        return event
+        try:
+            self._apply(json.loads(body))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{str(self.path)!r}:{number}: the line is no event that this version knows "
+                f"({type(error).__name__}: {error}): give a new output_dir"
+            ) from error
 
     def _apply(self, event: dict[str, Any]) -> None:
         kind = event["event"]

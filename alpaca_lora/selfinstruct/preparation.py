@@ -131,7 +131,12 @@ def prepare_generation(
         ConfigError: settings that cannot work together, no budget, an unknown price, or an unusable directory.
         RecordError: the seed tasks cannot be read.
     """
-    config = config or SelfInstructConfig()
+    config = SelfInstructConfig() if config is None else config
+    if not isinstance(config, SelfInstructConfig):
+        raise ConfigError(f"config must be a SelfInstructConfig, got {type(config).__name__}")
+    for role, one in {"teacher": teacher, "answers": answers, "judge": judge}.items():
+        if not hasattr(one, "most_prompt_tokens") and (one is not None or role == "teacher"):
+            raise ConfigError(f"{role} must be an OpenAITeacher, a LocalTeacher or another Teacher, got {one!r}")
     profile = find_profile(config.profile)
     if profile.form == "numbered" and (config.domain or answers or judge):
         raise ConfigError(
@@ -179,7 +184,7 @@ def _priced(teacher: Teacher, config: SelfInstructConfig) -> Priced:
 def _read(path: str) -> str:
     try:
         return Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"requirements {path!r} cannot be read: {error}") from error
 
 

@@ -70,9 +70,10 @@ def _marks(path: Path, count: int) -> list[bool | None]:
     if path.suffix != ".jsonl":
         return [None] * count
     marks: list[bool | None] = []
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
+    for line in path.read_text(encoding="utf-8-sig").split("\n"):  # and not at the separators inside a text
         if line.strip():
             row = json.loads(line)
             mark = row.get("is_classification")
-            marks += [mark if isinstance(mark, bool) else None] * len(row.get("instances", [None]))
+            instances = row.get("instances")
+            marks += [mark if isinstance(mark, bool) else None] * (len(instances) if isinstance(instances, list) else 1)
     return marks if len(marks) == count else [None] * count

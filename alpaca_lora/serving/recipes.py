@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora.adapters import Sidecar, find_adapter, read_sidecar
+from alpaca_lora.adapters.inspection import read_config
 from alpaca_lora.errors import AdapterError
 from alpaca_lora.models import EMBEDDED, EMBEDDED_HUB_ID
 from alpaca_lora.prompts import Prompter
@@ -70,8 +71,8 @@ def _transformers(directory: Path, sidecar: Sidecar) -> tuple[str, str]:
 
 def _vllm(directory: Path, sidecar: Sidecar) -> tuple[str, str]:
     """VLLM puts the adapter on its base itself."""
-    config = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
-    rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
+    config = read_config(directory)
+    rank = max([config.r, *(config.rank_pattern or {}).values()])
     limit = min((allowed for allowed in _RANKS if allowed >= rank), default=rank)
     base, name = sidecar.base_model, "alpaca"
     note = ""

@@ -24,6 +24,7 @@ __all__ = ["OPENAI_URL", "OpenAITeacher"]
 
 OPENAI_URL = "https://api.openai.com/v1"
 
+_PROXY = re.compile(r"(?:https?|socks5h?)://[^/\s]")
 _FRAME_TOKENS = 256
 """More than any chat template adds around a message."""
 
@@ -47,7 +48,7 @@ class OpenAITeacher:
         proxy: URL of a proxy; None asks directly, whatever the environment says.
 
     Raises:
-        ConfigError: the URL cannot be used.
+        ConfigError: a URL or the deadline cannot be used.
         TeacherRefusedError: there is no key.
         MissingDependencyError: `openai` is not installed.
     """
@@ -73,6 +74,10 @@ class OpenAITeacher:
         self._key = read_key(api_key_env, needed=not here)
         if not here and self.base_url.startswith("http:"):
             raise ConfigError(f"base_url {base_url!r} would send the key unencrypted to another machine: use https")
+        if not deadline_seconds > 0:
+            raise ConfigError(f"deadline_seconds must be above 0, got {deadline_seconds!r}")
+        if proxy is not None and not _PROXY.match(proxy):  # not shown, as it may hold a password
+            raise ConfigError("proxy is no address of a proxy: give one like 'http://proxy.example.org:3128'")
         self._openai: Any = require("openai", extra="teacher")
         self._connections, self._proxy = connections, proxy
         self._made: Any = None

@@ -18,6 +18,7 @@ from alpaca_lora.teachers.protocol import Usage
 __all__ = ["FREE", "Price", "default_price_file", "find_price"]
 
 _MILLION = 1_000_000
+_MOST = 10**6
 _EXAMPLE = '{"%s": {"input": 0.15, "output": 0.6}}'
 
 
@@ -65,7 +66,7 @@ def find_price(model: str, path: str | Path | None = None) -> Price | None:
         prices = json.loads(file.read_text(encoding="utf-8"), parse_float=Decimal, parse_int=Decimal)
         if not isinstance(prices, dict):
             raise ValueError(f"an object is expected, found {type(prices).__name__}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"price file {str(file)!r} cannot be read: {error}; write {_EXAMPLE % model}") from error
     return None if model not in prices else _price(prices[model], f"price file {str(file)!r}: {model!r}", model)
 
@@ -77,10 +78,10 @@ def _price(entry: Any, where: str, model: str) -> Price:
     for name in ("input", "output"):
         try:
             values.append(Decimal(given[name]))
-            if not values[-1].is_finite() or values[-1] < 0:
+            if not values[-1].is_finite() or not 0 <= values[-1] <= _MOST:
                 raise ValueError
         except (KeyError, TypeError, ValueError, InvalidOperation):
-            faults.append(f"{name!r} must be a number of 0 or more, got {given.get(name)!r}")
+            faults.append(f"{name!r} must be a number from 0 to {_MOST:,}, got {given.get(name)!r}")
     if faults:
         raise ConfigError(f"{where}: {'; '.join(faults)}; write {_EXAMPLE % model} in US dollars per million tokens")
     return Price(*values)

@@ -12,6 +12,7 @@ from alpaca_lora.errors import (
     AdapterError,
     EmptyAdapterError,
     MissingKeysError,
+    ModelError,
     NonFiniteAdapterError,
     UnknownKeysError,
     UntrainedAdapterError,
@@ -166,3 +167,36 @@ def test_the_pickled_adapter_of_2023_is_named(tmp_path, tiny_base):
     (tmp_path / "adapter_model.bin").write_bytes(b"")
     with pytest.raises(AdapterError, match=r"adapter_model\.bin of 2023"):
         inspect_adapter(tmp_path, tiny_base)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"r": True}, "r must be an integer"),
+        ({"rank_pattern": None}, "rank_pattern must be an object of numbers"),
+        ({"alpha_pattern": {"q_proj": "x"}}, "alpha_pattern must be an object of numbers"),
+        ({"bias": 5}, "PEFT cannot use this adapter_config.json"),
+        ({"layers_to_transform": "x"}, "PEFT cannot use this adapter_config.json"),
+    ],
+)
+def test_a_config_of_wrong_types_is_no_fault_of_ours(adapter, tiny_base, change, said):
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(AdapterError, match=said):
+        inspect_adapter(adapter, tiny_base)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "alpaca_lora.json"])
+def test_a_document_nested_without_end_is_refused(adapter, tiny_base, name):
+    (adapter / name).write_text("[" * 200_000)
+    with pytest.raises(AdapterError, match=name):
+        inspect_adapter(adapter, tiny_base)
+
+
+@pytest.mark.parametrize("config", [{}, {"model_type": "nothing"}, {"model_type": ["llama"]}, {"vocab_size": -1}])
+def test_a_base_that_describes_no_model_is_refused(adapter, tiny_base, tmp_path, config):
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    whole = json.loads((base / "config.json").read_text()) if "vocab_size" in config else {}
+    (base / "config.json").write_text(json.dumps(whole | config))
+    with pytest.raises(ModelError, match="describes no model that transformers can build"):
+        inspect_adapter(adapter, base)

@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from alpaca_lora.cli.failures import explain
+from alpaca_lora.cli.failures import Terminated, explain
 from alpaca_lora.errors import AlpacaLoraError, ConfigError, NonFiniteLossError, ParityError, RunError
 
 
@@ -29,10 +29,17 @@ def raised_from(cause: BaseException) -> BaseException:
             4,
             "error: the disk is full: make room and try again",
         ),
+        (
+            RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            4,
+            "error: the disk is full: make room and try again",
+        ),
+        (OSError("24576 requested and 18832 written"), 4, "error: the disk is full: make room and try again"),
         (MemoryError(), 4, "error: out of memory"),
         (OutOfMemoryError("CUDA out of memory"), 4, "error: out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "error: out of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (Terminated(), 143, "interrupted"),
         (
             RuntimeError("oops"),
             1,

@@ -107,3 +107,32 @@ def test_a_reader_that_leaves_early_is_no_error(run_python):
         "child.stdout.close(); print(child.stderr.read().decode(), child.wait())"
     )
     assert run_python("-c", code).stdout == " 0\n"
+
+
+def test_a_closed_output_is_no_error(run_python):
+    code = (
+        "import subprocess, sys; command = f'exec {sys.executable} -m alpaca_lora --help >&-';"
+        "done = subprocess.run(['sh', '-c', command], capture_output=True);"
+        "print(done.stderr.decode(), done.returncode)"
+    )
+    assert run_python("-c", code).stdout == " 0\n"
+
+
+def test_sigterm_leaves_nothing_half_written(run_python, tmp_path):
+    code = """
+import os, signal, sys
+from pathlib import Path
+from alpaca_lora import _files, cli
+from alpaca_lora.cli.commands import COMMANDS, Command
+
+def run(arguments):
+    with _files.new_directory(Path(sys.argv[1], "output")) as staged:
+        (staged / "half").touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+COMMANDS["doctor"] = Command(run, "", ())
+sys.exit(cli.main(["doctor"]))
+"""
+    done = run_python("-c", code, tmp_path)
+    assert (done.returncode, done.stderr) == (143, "interrupted\n")
+    assert not list(tmp_path.iterdir())

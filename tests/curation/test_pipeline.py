@@ -197,3 +197,28 @@ def test_a_curated_set_trains_unchanged(source, tiny_base, tmp_path):
     result = finetune(tiny_base, curated.data, tmp_path / "run", config=config, progress=False)
     assert result.status == "completed"
     assert result.summary.data.trained_rows + result.summary.data.heldout_rows == curated.kept
+
+
+def test_neither_the_data_nor_a_hidden_file_is_replaced(source, tmp_path):
+    first = curate(source, tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"it holds the data 'curated\.jsonl'"):
+        curate(first.data, tmp_path / "out")
+    (tmp_path / "out" / ".git").mkdir()
+    with pytest.raises(ConfigError, match=r"holds more than a curation \(\.git\)"):
+        curate(source, tmp_path / "out")
+    assert (tmp_path / "out" / ".git").is_dir()
+
+
+@pytest.mark.parametrize("content", ['{"measured": []}', '{"measured": null}', "[" * 200_000])
+def test_a_damaged_curation_is_not_replayed(source, tmp_path, content):
+    curate(source, tmp_path / "first")
+    (tmp_path / "first" / "curation.json").write_text(content)
+    with pytest.raises(RunError, match="holds no complete curation|cannot be replayed"):
+        curate(source, tmp_path / "second", replay=tmp_path / "first")
+
+
+def test_a_path_for_a_list_and_a_mapping_for_settings_are_refused(source, tmp_path):
+    with pytest.raises(ConfigError, match="against must be a list of files"):
+        curate(source, tmp_path / "out", against="eval.jsonl")
+    with pytest.raises(ConfigError, match="settings must be CurationSettings"):
+        curate(source, tmp_path / "out", settings={"thresholds": {}})

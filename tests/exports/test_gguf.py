@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from alpaca_lora.errors import ExportError, ModelError
+from alpaca_lora.exports import check_templates
 from alpaca_lora.exports.gguf import llama_order, unsupported, write_gguf
 from alpaca_lora.exports.gguf_reading import find_gguf, load_gguf, read_metadata
 from alpaca_lora.exports.hf import write_merged
@@ -206,3 +207,23 @@ def test_a_model_of_another_kind_needs_llama_cpp(make_base, merge, tmp_path, mon
     monkeypatch.delenv("LLAMA_CPP_DIR", raising=False)
     with pytest.raises(ExportError, match=r"convert_hf_to_gguf\.py of llama\.cpp is needed .*hidden_act is 'gelu'"):
         write_gguf(merge(make_base(hidden_act="gelu")), tmp_path, "f16")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:4],
+        lambda content: content[:2000],
+        lambda content: b"no gguf" * 100,
+        lambda content: content[:16] + (2**60).to_bytes(8, "little") + content[24:],
+        lambda content: content[: len(content) // 2],
+    ],
+)
+def test_a_damaged_file_is_no_fault_of_the_check(adapter, merged, tmp_path, damage):
+    write_gguf(merged, tmp_path, "f16")
+    (tmp_path / "parity.json").write_text('{"format": "gguf"}')
+    (file,) = tmp_path.glob("*.gguf")
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ExportError, match="cannot be read as gguf"):
+        list(check_templates(adapter, [tmp_path]))

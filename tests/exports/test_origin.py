@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from alpaca_lora.errors import AdapterError, ConfigError, ModelError, TemplateError, WrongBaseError
 from alpaca_lora.exports.contract import find_contract, read_contract
 from alpaca_lora.exports.hf import write_merged
-from alpaca_lora.exports.origin import Origin, check_output, resolve
+from alpaca_lora.exports.origin import Origin, check_output, new_output, resolve
 
 
 def edit(path, **changes):
@@ -101,7 +102,34 @@ def test_every_place_names_the_ids_that_end_an_answer(copy, tmp_path):
 
 def test_an_output_directory_must_be_new_or_empty(tmp_path):
     assert check_output(tmp_path / "new") == tmp_path / "new"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").touch()
     (tmp_path / "file").touch()
-    for path in (tmp_path, tmp_path / "file"):
-        with pytest.raises(ConfigError, match="is not empty: give a new directory"):
+    os.mkfifo(tmp_path / "pipe")  # as /dev/null, which a rename would have taken from everybody
+    for path, said in {
+        tmp_path: "is not empty",
+        tmp_path / "run": "is not empty: give a new directory",
+        tmp_path / "file": "it is a file",
+        tmp_path / "pipe": "it is a file",
+        tmp_path / "a\0b": "embedded null byte",
+    }.items():
+        with pytest.raises(ConfigError, match=said):
             check_output(path)
+
+
+def test_what_another_process_wrote_meanwhile_stays(tmp_path):
+    path = tmp_path / "output"
+    with pytest.raises(ConfigError, match="is not empty"), new_output(path) as staged:  # noqa: PT012
+        (staged / "mine").touch()
+        path.mkdir()
+        (path / "theirs").touch()
+    assert [item.name for item in tmp_path.iterdir()] == ["output"]
+    assert [item.name for item in path.iterdir()] == ["theirs"]
+
+
+@pytest.mark.parametrize("value", ["none", ["gptq"], 4])
+def test_a_quantisation_that_is_no_object_is_refused_too(adapter, base, tmp_path, value):
+    quantised = shutil.copytree(base, tmp_path / "quantised")
+    edit(quantised / "config.json", quantization_config=value)
+    with pytest.raises(ModelError, match="is quantised itself"):
+        resolve(adapter, base_model=quantised)

@@ -82,3 +82,19 @@ def test_a_place_without_an_input_is_asked_without_one(tokenizer):
 
 def test_a_tokenizer_without_a_chat_template_offers_none(tiny_base):
     assert chat_surface("chat template", load_tokenizer(tiny_base)) == []
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% if",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ raise_exception('no') }}",
+        "{{ a.b.c }}",
+        "{% include '/etc/passwd' %}",
+    ],
+)
+def test_a_chat_template_that_ends_in_an_error_is_a_finding(tokenizer, template):
+    tokenizer.chat_template = template
+    (chat,) = chat_surface("chat template", tokenizer)
+    assert "cannot be rendered (" in compare_surface(chat, PROMPTER, tokenizer)

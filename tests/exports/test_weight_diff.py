@@ -123,6 +123,18 @@ def test_a_manifest_cannot_reach_outside_its_directory(pair, tmp_path):
         recover_weights(diff, raw, tmp_path / "other")
 
 
+@pytest.mark.parametrize("change", [{"dtype": None}, {"dtype": "complex128"}, {"dtype": "int8"}, {"sha256": 5}])
+def test_a_manifest_of_wrong_types_is_refused(pair, tmp_path, change):
+    tuned, raw = pair
+    diff = make_weight_diff(tuned, raw, tmp_path / "diff")
+    manifest = json.loads((diff / "weight_diff.json").read_text())
+    manifest["tensors"]["layer"] |= change
+    (diff / "weight_diff.json").write_text(json.dumps(manifest))
+    with pytest.raises(ExportError, match="not of the form that this version writes|of another size than the stored"):
+        recover_weights(diff, raw, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
 def test_models_that_have_nothing_to_differ_in_are_refused(pair, tmp_path):
     tuned, raw = pair
     with pytest.raises(ExportError, match="hold the same weights"):

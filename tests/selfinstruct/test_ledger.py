@@ -1,4 +1,5 @@
 import json
+import zlib
 from decimal import Decimal
 
 import pytest
@@ -98,6 +99,36 @@ def test_a_line_that_was_changed_removed_swapped_or_repeated_is_refused(path, da
         pytest.raises(RunError, match=r"journal\.jsonl'.*: the line does not agree with its checksum"),
         Ledger.open(path),
     ):
+        pass
+
+
+def test_bytes_that_are_no_text_are_refused_as_any_other_damage(path):
+    with Ledger.open(path):
+        pass
+    path.write_bytes(path.read_bytes() + b"\xff\xfe\n")
+    with (
+        pytest.raises(RunError, match=r"journal\.jsonl':2: the line does not agree with its checksum"),
+        Ledger.open(path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "answer", "attempt": 9},
+        {"event": "strange"},
+        {"event": "reserve", "attempt": 1, "request": "r", "tokens": "x", "usd": "0"},
+        {"event": "reserve", "attempt": 1, "request": "r", "tokens": 1, "usd": "much"},
+    ],
+)
+def test_an_event_that_cannot_be_is_refused_though_its_checksum_is_right(path, event):
+    with Ledger.open(path) as ledger:
+        body = json.dumps(event, separators=(",", ":"))
+        crc = zlib.crc32(body.encode(), ledger._crc)
+    with path.open("a") as stream:
+        stream.write(f'{body[:-1]},"crc32":"{crc:08x}"}}\n')
+    with pytest.raises(RunError, match=r"journal\.jsonl':2: the line is no event"), Ledger.open(path):
         pass
 
 

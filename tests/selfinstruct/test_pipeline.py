@@ -332,3 +332,11 @@ def test_a_generated_set_trains_unchanged(generate, server, tiny_base, tmp_path)
     result = finetune(str(tiny_base), records, tmp_path / "trained", config=config, progress=False)
     data = result.summary.data
     assert (result.status, data.trained_rows, data.heldout_rows, len(data.dropped)) == ("completed", 36, 4, 0)
+
+
+def test_a_name_for_a_teacher_and_a_mapping_for_settings_are_refused(server, key, tmp_path):
+    with pytest.raises(ConfigError, match="teacher must be an OpenAITeacher, a LocalTeacher or another Teacher"):
+        generate_instructions("gpt-4o", tmp_path / "run")
+    with pytest.raises(ConfigError, match="config must be a SelfInstructConfig, got dict"):
+        generate_instructions(OpenAITeacher("m", base_url=server.url), tmp_path / "run", config={})
+    assert not (tmp_path / "run").exists()

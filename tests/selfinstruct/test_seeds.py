@@ -44,6 +44,17 @@ def test_without_marks_a_short_output_that_tasks_share_is_a_label(tmp_path):
     assert [task.classification for task in load_seeds(path).tasks] == [True, False, True, False]
 
 
+def test_marks_are_read_line_by_line_whatever_a_text_holds(tmp_path):
+    rows = [
+        {"instruction": "Is it\u2028even?", "output": "yes", "is_classification": True, "instances": 5},
+        {"instruction": "Name it.", "output": "a\x85b", "is_classification": False, "instances": None},
+        {"instruction": "Say it.", "output": "c", "is_classification": "perhaps"},
+    ]
+    path = tmp_path / "seeds.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    assert [task.classification for task in load_seeds(path).tasks] == [True, False, False]
+
+
 def test_two_seeds_are_too_few(tmp_path):
     path = tmp_path / "seeds.jsonl"
     path.write_text('{"instruction": "a", "output": "b"}\n' * 2)

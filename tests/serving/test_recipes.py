@@ -118,3 +118,10 @@ def post(port: int, path: str, body: dict[str, object]) -> dict[str, object]:
                 raise
             time.sleep(0.5)
     raise TimeoutError("the server did not come up")
+
+
+def test_a_damaged_configuration_is_named(adapter: Path, tmp_path: Path):
+    damaged = shutil.copytree(adapter, tmp_path / "adapter")
+    (damaged / "adapter_config.json").write_text("null")
+    with pytest.raises(AdapterError, match=r"adapter_config\.json.*must hold an object"):
+        recipe(damaged, "vllm")

@@ -202,6 +202,19 @@ def test_an_address_that_cannot_be_used_is_refused(key, base_url, said):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_a_deadline_that_no_answer_can_meet_is_refused(key, seconds):
+    with pytest.raises(ConfigError, match="deadline_seconds must be above 0"):
+        OpenAITeacher("m", base_url="http://localhost/v1", deadline_seconds=seconds)
+
+
+@pytest.mark.parametrize("proxy", ["proxy:3128", "file:///etc", "http:// ", "me:secret@proxy"])
+def test_a_proxy_that_is_none_is_refused_and_not_shown(key, proxy):
+    with pytest.raises(ConfigError, match="proxy is no address of a proxy") as caught:
+        OpenAITeacher("m", base_url="http://localhost/v1", proxy=proxy)
+    assert proxy not in str(caught.value)
+
+
 def test_a_missing_key_is_asked_for_by_the_name_of_its_variable(monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(TeacherRefusedError, match="the environment variable MY_KEY holds no key"):

@@ -25,11 +25,13 @@ def test_a_model_that_the_file_does_not_have_has_no_price(tmp_path):
     [
         ("[1]", "an object is expected"),
         ("{", "cannot be read"),
-        ('{"m": {"input": 1}}', "'output' must be a number of 0 or more, got None"),
-        ('{"m": {"input": -1, "output": 1}}', "'input' must be a number of 0 or more, got Decimal"),
+        ('{"m": {"input": 1}}', "'output' must be a number from 0 to 1,000,000, got None"),
+        ('{"m": {"input": -1, "output": 1}}', "'input' must be a number from 0 to 1,000,000, got Decimal"),
         ('{"m": {"input": 1, "output": 1, "cached": 2}}', "unknown name 'cached'"),
         ('{"m": 3}', "'input' must be"),
         ('{"m": {"input": NaN, "output": 1}}', "'input' must be"),
+        ('{"m": {"input": 1e999999999, "output": 1}}', "'input' must be"),
+        ("[" * 200_000, "cannot be read"),
     ],
 )
 def test_a_price_that_is_none_is_refused_with_an_example(tmp_path, text, said):
