@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from alpaca_lora._version import __version__
 from alpaca_lora.cli.commands import COMMANDS
 from alpaca_lora.cli.failures import Terminated, explain
+from alpaca_lora.cli.guide import GUIDE
 
 __all__ = ["main"]
 
@@ -70,7 +71,7 @@ def _run(name: str, arguments: list[str]) -> int:
         print(_unknown(name), file=sys.stderr)
         return 2
     try:
-        return COMMANDS[name].run(arguments)
+        return COMMANDS[name](arguments)
     except SystemExit as end:  # tyro ends so, after a help text or a usage error that it has explained
         return int(end.code or 0)
 
@@ -104,8 +105,8 @@ def _library_advice(*, shown: bool) -> Iterator[None]:
 
 def _help() -> str:
     width = max(map(len, COMMANDS))
-    listed = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
-    examples = "\n".join(f"  {command.examples[0]}" for command in COMMANDS.values())
+    listed = "\n".join(f"  {name:<{width}}  {GUIDE[name].summary}" for name in COMMANDS)
+    examples = "\n".join(f"  {GUIDE[name].examples[0]}" for name in COMMANDS)
     return f"""\
 usage: alpaca-lora COMMAND [OPTIONS]
 

@@ -3,19 +3,11 @@
 import sys
 from collections.abc import Callable
 from inspect import cleandoc
-from typing import Any, NamedTuple
+from typing import Any
 
-__all__ = ["COMMANDS", "Command"]
+from alpaca_lora.cli.guide import GUIDE
 
-
-class Command(NamedTuple):
-    """A subcommand."""
-
-    run: Callable[[list[str]], int]
-    """Takes what follows the subcommand's name and returns the exit code."""
-
-    summary: str
-    examples: tuple[str, ...]
+__all__ = ["COMMANDS"]
 
 
 def finetune(arguments: list[str]) -> int:
@@ -176,106 +168,20 @@ def doctor(arguments: list[str]) -> int:
 
 _ENCODING = ("template", "column_map", "allow_empty_output", "max_length", "overlong", "train_on_prompt")
 
-COMMANDS = {
-    "finetune": Command(
-        finetune,
-        "fine-tune a base model on instruction records with LoRA",
-        (
-            "alpaca-lora finetune",
-            "alpaca-lora finetune --data my.jsonl --output-dir runs/mine --epochs 3",
-            "alpaca-lora finetune --data my.csv --map instruction=question --map output=answer --dry-run",
-            "alpaca-lora finetune --config alpaca-qlora-24gb --base-model huggyllama/llama-7b "
-            "--data yahma/alpaca-cleaned --output-dir runs/alpaca-7b",
-        ),
-    ),
-    "chat": Command(
-        chat,
-        "talk to a fine-tuned model, or let it answer once",
-        (
-            "alpaca-lora chat --adapter runs/alpaca-mini",
-            'alpaca-lora chat --adapter runs/alpaca-mini --prompt "Name three primary colours."',
-            'alpaca-lora chat --adapter runs/alpaca-mini --prompt "Translate into French." --input "Good morning." '
-            "--temperature 0.7 --seed 1",
-        ),
-    ),
-    "generate": Command(
-        generate,
-        "let a teacher model write instruction records, within a budget",
-        (
-            "alpaca-lora generate --teacher local --num 20 --output-dir runs/gen",
-            "alpaca-lora generate --teacher openai --model gpt-5-mini --num 1000 --budget-usd 2 --dry-run",
-            "alpaca-lora generate --teacher openai --model qwen3:8b --base-url http://localhost:11434/v1 "
-            "--num 500 --budget-tokens 2000000 --output-dir runs/ollama",
-            'alpaca-lora generate --teacher openai --model gpt-5-mini --domain "questions of patients about medicines" '
-            "--seeds my-seeds.jsonl --num 500 --budget-usd 1 --pilot 5",
-        ),
-    ),
-    "curate": Command(
-        curate,
-        "clean a set of records, and say of each row why it is in or out",
-        (
-            "alpaca-lora curate my.jsonl --output-dir runs/curated",
-            "alpaca-lora curate my.jsonl --output-dir runs/curated --against eval.jsonl --action refusal=drop",
-            "alpaca-lora curate my.jsonl --output-dir runs/looser --replay runs/curated --threshold near_duplicate=0.8",
-            "alpaca-lora curate --rules",
-        ),
-    ),
-    "evaluate": Command(
-        evaluate,
-        "compute win rates, with their errors, from stored verdicts",
-        (
-            "alpaca-lora evaluate --annotations annotations.json --json",
-            "alpaca-lora evaluate --annotations annotations.json --variants concise.json verbose.json",
-        ),
-    ),
-    "ui": Command(
-        ui,
-        "let a fine-tuned model answer on a web page",
-        (
-            "alpaca-lora ui --adapter runs/alpaca-mini",
-            "alpaca-lora ui --adapter runs/alpaca-mini --port 8080 --accounts accounts.txt",
-            "alpaca-lora ui --adapter runs/alpaca-mini --recipe vllm",
-        ),
-    ),
-    "merge": Command(
-        merge,
-        "merge an adapter into its base model",
-        (
-            "alpaca-lora merge --adapter runs/alpaca-mini --output-dir exports/merged",
-            "alpaca-lora merge --adapter runs/alpaca-7b --output-dir exports/alpaca-7b --base auto --dtype f16",
-        ),
-    ),
-    "export": Command(
-        export,
-        "write a fine-tuned model for another program",
-        (
-            "alpaca-lora export hf --adapter runs/alpaca-mini --output-dir exports/hf",
-            "alpaca-lora export gguf --adapter runs/alpaca-mini --output-dir exports/gguf --dtype q8_0",
-            "alpaca-lora export ollama --adapter runs/alpaca-mini --output-dir exports/ollama --dtype q8_0",
-            "alpaca-lora export meta --adapter runs/alpaca-mini --output-dir exports/meta --dtype f16",
-            "alpaca-lora export adapter --adapter old-lora --base-model huggyllama/llama-7b --template alpaca "
-            "--output-dir exports/adapter",
-            "alpaca-lora export weight-diff --tuned exports/hf --raw base --output-dir exports/diff",
-            "alpaca-lora export recover --diff exports/diff --raw base --output-dir exports/recovered",
-        ),
-    ),
-    "check-template": Command(
-        check_template,
-        "compare the prompts of exported artefacts with the training's",
-        ("alpaca-lora check-template --adapter runs/alpaca-mini --artifacts exports/hf exports/adapter",),
-    ),
-    "inspect": Command(
-        inspect,
-        "show records token by token as they are trained on",
-        (
-            "alpaca-lora inspect --data my.jsonl",
-            "alpaca-lora inspect --data my.jsonl --base-model huggyllama/llama-7b --max-length 256 -n 10",
-        ),
-    ),
-    "doctor": Command(
-        doctor, "check whether this machine can fine-tune", ("alpaca-lora doctor", "alpaca-lora doctor --json")
-    ),
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "finetune": finetune,
+    "chat": chat,
+    "generate": generate,
+    "curate": curate,
+    "evaluate": evaluate,
+    "ui": ui,
+    "merge": merge,
+    "export": export,
+    "check-template": check_template,
+    "inspect": inspect,
+    "doctor": doctor,
 }
+"""What each name runs; the function takes what follows the name and returns the exit code."""
 
 
 def _parse(command: Callable[[list[str]], int], arguments: list[str], kind: Any, default: Any = None) -> Any:
@@ -294,6 +200,6 @@ def _parse(command: Callable[[list[str]], int], arguments: list[str], kind: Any,
         )
     except SystemExit as end:
         if not end.code:
-            examples = "\n".join(f"  {example}" for example in COMMANDS[name].examples)
+            examples = "\n".join(f"  {example}" for example in GUIDE[name].examples)
             print(f"\n--debug shows the traceback of a failure.\n\nexamples:\n{examples}")
         raise

@@ -5,7 +5,8 @@ import pytest
 
 from alpaca_lora._version import __version__
 from alpaca_lora.cli import main
-from alpaca_lora.cli.commands import COMMANDS, Command
+from alpaca_lora.cli.commands import COMMANDS
+from alpaca_lora.cli.guide import GUIDE
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
         def run(arguments: list[str]) -> int:
             raise error
 
-        monkeypatch.setitem(COMMANDS, "doctor", Command(run, "", ()))
+        monkeypatch.setitem(COMMANDS, "doctor", run)
 
     return fail
 
@@ -26,9 +27,9 @@ def test_the_help_names_every_command_with_an_example(capsys: pytest.CaptureFixt
     assert main(arguments) == 0
 
     shown = capsys.readouterr().out
-    for name, command in COMMANDS.items():
+    for name in COMMANDS:
         assert f"  {name}" in shown
-        assert f"  {command.examples[0]}\n" in shown
+        assert f"  {GUIDE[name].examples[0]}\n" in shown
 
 
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]):
@@ -48,7 +49,7 @@ def test_an_unknown_command_is_told_its_neighbour(capsys: pytest.CaptureFixture[
 def test_a_commands_help_ends_in_its_examples(capsys: pytest.CaptureFixture[str], name: str):
     assert main([name, "--help"]) == 0
 
-    examples = "".join(f"  {example}\n" for example in COMMANDS[name].examples)
+    examples = "".join(f"  {example}\n" for example in GUIDE[name].examples)
     assert capsys.readouterr().out.endswith(f"\nexamples:\n{examples}")
 
 
@@ -123,14 +124,14 @@ def test_sigterm_leaves_nothing_half_written(run_python, tmp_path):
 import os, signal, sys
 from pathlib import Path
 from alpaca_lora import _files, cli
-from alpaca_lora.cli.commands import COMMANDS, Command
+from alpaca_lora.cli.commands import COMMANDS
 
 def run(arguments):
     with _files.new_directory(Path(sys.argv[1], "output")) as staged:
         (staged / "half").touch()
         os.kill(os.getpid(), signal.SIGTERM)
 
-COMMANDS["doctor"] = Command(run, "", ())
+COMMANDS["doctor"] = run
 sys.exit(cli.main(["doctor"]))
 """
     done = run_python("-c", code, tmp_path)

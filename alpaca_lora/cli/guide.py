@@ -1,0 +1,102 @@
+"""What each subcommand is for, and examples of it, as the help texts show them."""
+
+from typing import NamedTuple
+
+__all__ = ["GUIDE", "Guide"]
+
+
+class Guide(NamedTuple):
+    """What a help text says of a subcommand."""
+
+    summary: str
+    examples: tuple[str, ...]
+
+
+GUIDE = {
+    "finetune": Guide(
+        "fine-tune a base model on instruction records with LoRA",
+        (
+            "alpaca-lora finetune",
+            "alpaca-lora finetune --data my.jsonl --output-dir runs/mine --epochs 3",
+            "alpaca-lora finetune --data my.csv --map instruction=question --map output=answer --dry-run",
+            "alpaca-lora finetune --config alpaca-qlora-24gb --base-model huggyllama/llama-7b "
+            "--data yahma/alpaca-cleaned --output-dir runs/alpaca-7b",
+        ),
+    ),
+    "chat": Guide(
+        "talk to a fine-tuned model, or let it answer once",
+        (
+            "alpaca-lora chat --adapter runs/alpaca-mini",
+            'alpaca-lora chat --adapter runs/alpaca-mini --prompt "Name three primary colours."',
+            'alpaca-lora chat --adapter runs/alpaca-mini --prompt "Translate into French." --input "Good morning." '
+            "--temperature 0.7 --seed 1",
+        ),
+    ),
+    "generate": Guide(
+        "let a teacher model write instruction records, within a budget",
+        (
+            "alpaca-lora generate --teacher local --num 20 --output-dir runs/gen",
+            "alpaca-lora generate --teacher openai --model gpt-5-mini --num 1000 --budget-usd 2 --dry-run",
+            "alpaca-lora generate --teacher openai --model qwen3:8b --base-url http://localhost:11434/v1 "
+            "--num 500 --budget-tokens 2000000 --output-dir runs/ollama",
+            'alpaca-lora generate --teacher openai --model gpt-5-mini --domain "questions of patients about medicines" '
+            "--seeds my-seeds.jsonl --num 500 --budget-usd 1 --pilot 5",
+        ),
+    ),
+    "curate": Guide(
+        "clean a set of records, and say of each row why it is in or out",
+        (
+            "alpaca-lora curate my.jsonl --output-dir runs/curated",
+            "alpaca-lora curate my.jsonl --output-dir runs/curated --against eval.jsonl --action refusal=drop",
+            "alpaca-lora curate my.jsonl --output-dir runs/looser --replay runs/curated --threshold near_duplicate=0.8",
+            "alpaca-lora curate --rules",
+        ),
+    ),
+    "evaluate": Guide(
+        "compute win rates, with their errors, from stored verdicts",
+        (
+            "alpaca-lora evaluate --annotations annotations.json --json",
+            "alpaca-lora evaluate --annotations annotations.json --variants concise.json verbose.json",
+        ),
+    ),
+    "ui": Guide(
+        "let a fine-tuned model answer on a web page",
+        (
+            "alpaca-lora ui --adapter runs/alpaca-mini",
+            "alpaca-lora ui --adapter runs/alpaca-mini --port 8080 --accounts accounts.txt",
+            "alpaca-lora ui --adapter runs/alpaca-mini --recipe vllm",
+        ),
+    ),
+    "merge": Guide(
+        "merge an adapter into its base model",
+        (
+            "alpaca-lora merge --adapter runs/alpaca-mini --output-dir exports/merged",
+            "alpaca-lora merge --adapter runs/alpaca-7b --output-dir exports/alpaca-7b --base auto --dtype f16",
+        ),
+    ),
+    "export": Guide(
+        "write a fine-tuned model for another program",
+        (
+            "alpaca-lora export hf --adapter runs/alpaca-mini --output-dir exports/hf",
+            "alpaca-lora export gguf --adapter runs/alpaca-mini --output-dir exports/gguf --dtype q8_0",
+            "alpaca-lora export ollama --adapter runs/alpaca-mini --output-dir exports/ollama --dtype q8_0",
+            "alpaca-lora export meta --adapter runs/alpaca-mini --output-dir exports/meta --dtype f16",
+            "alpaca-lora export adapter --adapter old-lora --base-model huggyllama/llama-7b --template alpaca "
+            "--output-dir exports/adapter",
+            "alpaca-lora export weight-diff --tuned exports/hf --raw base --output-dir exports/diff",
+            "alpaca-lora export recover --diff exports/diff --raw base --output-dir exports/recovered",
+        ),
+    ),
+    "check-template": Guide(
+        "compare the prompts of exported artefacts with the training's",
+        ("alpaca-lora check-template --adapter runs/alpaca-mini --artifacts exports/hf exports/adapter",),
+    ),
+    "inspect": Guide(
+        "show records token by token as they are trained on",
+        (
+            "alpaca-lora inspect --data my.jsonl",
+            "alpaca-lora inspect --data my.jsonl --base-model huggyllama/llama-7b --max-length 256 -n 10",
+        ),
+    ),
+    "doctor": Guide("check whether this machine can fine-tune", ("alpaca-lora doctor", "alpaca-lora doctor --json")),
+}
