@@ -16,6 +16,7 @@ from alpaca_lora.records import Record, load_records, save_records
 __all__ = [
     "CurationResult",
     "CurationSettings",
+    "Estimate",
     "FinetuneConfig",
     "FinetuneResult",
     "GenerationResult",
@@ -39,6 +40,7 @@ __all__ = [
     "load_config",
     "load_records",
     "merge_adapter",
+    "plan",
     "save_records",
 ]
 
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from alpaca_lora.curation import CurationResult, CurationSettings, curate
     from alpaca_lora.exports import export, merge_adapter
     from alpaca_lora.models import LocalTeacher
+    from alpaca_lora.planning import Estimate, plan
     from alpaca_lora.selfinstruct import GenerationResult, generate_instructions
     from alpaca_lora.serving import load
     from alpaca_lora.teachers import OpenAITeacher
@@ -63,6 +66,7 @@ else:
     _HOMES = {
         "CurationResult": "alpaca_lora.curation",
         "CurationSettings": "alpaca_lora.curation",
+        "Estimate": "alpaca_lora.planning",
         "FinetuneConfig": "alpaca_lora.config",
         "FinetuneResult": "alpaca_lora.training",
         "GenerationResult": "alpaca_lora.selfinstruct",
@@ -79,6 +83,7 @@ else:
         "load": "alpaca_lora.serving",
         "load_config": "alpaca_lora.config",
         "merge_adapter": "alpaca_lora.exports",
+        "plan": "alpaca_lora.planning",
     }
 
     def __getattr__(name: str) -> object:

@@ -36,6 +36,7 @@ def test_the_facade_exports_what_this_release_promises():
     assert alpaca_lora.__all__ == [
         "CurationResult",
         "CurationSettings",
+        "Estimate",
         "FinetuneConfig",
         "FinetuneResult",
         "GenerationResult",
@@ -59,6 +60,7 @@ def test_the_facade_exports_what_this_release_promises():
         "load_config",
         "load_records",
         "merge_adapter",
+        "plan",
         "save_records",
     ]
 

@@ -132,6 +132,19 @@ def check_template(arguments: list[str]) -> int:
     return check(_parse(check_template, arguments, CheckTemplateOptions))
 
 
+def plan(arguments: list[str]) -> int:
+    """Tell whether a fine-tuning run will fit, where its memory goes, how long it takes, and what to change.
+
+    From config.json and the settings alone: no weights are fetched and no torch is loaded. Settings that are left open
+    are chosen so that they fit. The exit code is 0 when it fits and 2 when it does not.
+    """
+    from alpaca_lora.cli.flags import PLAN, make_flags, read_config
+    from alpaca_lora.cli.planning import SETTINGS, show_plan
+
+    flags = _parse(plan, arguments, *make_flags(PLAN, SETTINGS))
+    return show_plan(flags, read_config(flags))
+
+
 def inspect(arguments: list[str]) -> int:
     """Show records token by token as the trainer gets them: what is masked, what is learned, where the answer ends."""
     from alpaca_lora.cli.flags import INSPECT, make_flags, read_config
@@ -178,6 +191,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "merge": merge,
     "export": export,
     "check-template": check_template,
+    "plan": plan,
     "inspect": inspect,
     "doctor": doctor,
 }

@@ -13,9 +13,10 @@ import tyro
 
 from alpaca_lora.config import FinetuneConfig, config_reference, load_config
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.planning import available_presets
+from alpaca_lora.planning import available_presets, available_shapes
+from alpaca_lora.planning.cards import CARDS
 
-__all__ = ["FINETUNE", "INSPECT", "FlagSet", "as_typed", "make_flags", "read_config"]
+__all__ = ["FINETUNE", "INSPECT", "PLAN", "FlagSet", "as_typed", "make_flags", "read_config"]
 
 
 class _Own(NamedTuple):
@@ -47,6 +48,16 @@ _OWN = {
     "dry_run": _Own(False, "Show what would be done and why, and train nothing."),
     "quiet": _Own(False, "Show no progress and no summary, only the adapter's directory when it is done."),
     "records": _Own(3, "How many records to show, from the first on.", "INT", ("-n",)),
+    "model": _Own(
+        "llama-2-7b",
+        f"Base model: a directory with config.json, a Hub id, or one of {', '.join(available_shapes())}.",
+        "NAME|DIR|HUB_ID",
+    ),
+    "card": _Own(None, f"Graphics card: {', '.join(CARDS)}. none: one with 24 GiB.", "NAME"),
+    "memory_gb": _Own(None, "Memory of the card in GiB; wins over that of a named one.", "NUMBER"),
+    "train_records": _Own(51_760, "Records to train on, of 205 tokens each as Alpaca's.", "INT"),
+    "teraflops": _Own(None, "Measured rate of 16-bit matrix products, for the time. none: the data sheet's.", "NUMBER"),
+    "json": _Own(False, "Print one JSON object with every number unrounded."),
 }
 _SPELLED = {"column_map": "map", "quantization.method": "quantization"}
 _MAPPINGS = {"column_map": "FIELD=COLUMN", "trainer_options": "OPTION=VALUE"}
@@ -54,6 +65,9 @@ _UNDECIDED = ("auto", "none", "null")
 
 FINETUNE = ("base_model", "data", "output_dir", "config", "dry_run", "quiet")
 """Flags of `finetune` beside all settings."""
+
+PLAN = ("model", "card", "memory_gb", "train_records", "teraflops", "json", "config")
+"""Flags of `plan` beside the settings that it depends on."""
 
 INSPECT = ("data", "records", "base_model", "config")
 """Flags of `inspect` beside the settings that decide how a record is encoded."""

@@ -91,6 +91,14 @@ GUIDE = {
         "compare the prompts of exported artefacts with the training's",
         ("alpaca-lora check-template --adapter runs/alpaca-mini --artifacts exports/hf exports/adapter",),
     ),
+    "plan": Guide(
+        "tell whether a run will fit a card, and how long it takes",
+        (
+            "alpaca-lora plan --model llama-2-7b --card 4090 --quantization nf4 --max-length 2048",
+            "alpaca-lora plan --model mistral-7b --memory-gb 12 --config alpaca-qlora-24gb",
+            "alpaca-lora plan --model meta-llama/Llama-2-7b-hf --card 3090 --lora.rank 64 --json",
+        ),
+    ),
     "inspect": Guide(
         "show records token by token as they are trained on",
         (

@@ -98,7 +98,7 @@ def apply(model: Any, settings: KernelSettings, *, longest_record: int, checkpoi
         model: a PEFT model with one adapter.
         settings: which kernels may be used.
         longest_record: tokens of the longest record; a model that sees fewer at once is left to transformers.
-        checkpointed: compute every layer again in the backward pass, to save memory.
+        checkpointed: compute layers again in the backward pass, to save memory; all, unless settings say how many.
 
     Returns:
         The fast path, whose `applied` and `fallbacks` say what was decided.
@@ -108,7 +108,8 @@ def apply(model: Any, settings: KernelSettings, *, longest_record: int, checkpoi
     if obstacle:
         return FastPath(model, settings, None, (), (f"the whole model runs as transformers has it: {obstacle}",))
     weights = DenseWeights(_cache_bytes(causal, settings))
-    layers = causal.config.num_hidden_layers if checkpointed else 0
+    wanted, layers = settings.checkpointed_layers, causal.config.num_hidden_layers
+    layers = (layers if wanted is None else min(wanted, layers)) if checkpointed else 0
     decoder = Decoder(causal.get_decoder(), settings, layers, bool(settings.compiled), weights)
     if model.device.type == "cpu":
         keep_freed_memory()

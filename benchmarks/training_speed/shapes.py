@@ -8,45 +8,35 @@ import torch
 from safetensors.torch import save_file
 
 from alpaca_lora.models import EMBEDDED, locate_base_model
+from alpaca_lora.planning.shapes import config_of
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
     "hidden_act": "silu",
-    "vocab_size": 32000,
-    "max_position_embeddings": 4096,
     "rms_norm_eps": 1e-5,
-    "tie_word_embeddings": False,
     "dtype": "bfloat16",
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-SHAPES: dict[str, dict[str, Any]] = {
-    "1.1B": {
-        "hidden_size": 2048,
-        "intermediate_size": 5632,
-        "num_hidden_layers": 22,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 4,
-    },
-    "7B": {
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-    },
-}
-"""TinyLlama-1.1B and Llama-2-7B, as their config.json has them."""
+QWEN = LLAMA | {"architectures": ["Qwen2ForCausalLM"]}
+SHAPES = {"1.1B": "tinyllama-1.1b", "7B": "llama-2-7b"}
+"""Short names of what `alpaca_lora.planning` knows by name."""
+
+TINY = config_of("smollm2-135m") | {"num_hidden_layers": 2, "vocab_size": 32000, "max_position_embeddings": 32768}
+TINY |= {"hidden_size": 288, "intermediate_size": 768}
 
 
 def directory_of(shape: str, workshop: Path) -> Path:
-    """Return the directory of a model of this shape, written at the first call; `135M` is the embedded model."""
+    """Return the directory of a model of this shape, written at the first call.
+
+    `135M` is the embedded model, `tiny` one of two narrow layers.
+    """
     if shape == "135M":
         return locate_base_model(EMBEDDED)
     directory = workshop / "shapes" / shape
     if not (directory / "model.safetensors.index.json").is_file():
-        _write(LLAMA | SHAPES[shape], directory)
+        config = TINY if shape == "tiny" else config_of(SHAPES.get(shape, shape))
+        _write((QWEN if config["model_type"] == "qwen2" else LLAMA) | config, directory)
     return directory
 
 
@@ -58,9 +48,10 @@ def _write(config: dict[str, Any], directory: Path) -> None:
     width, vocabulary = config["hidden_size"], config["vocab_size"]
     ends = {
         "model.embed_tokens.weight": _random(vocabulary, width),
-        "lm_head.weight": _random(vocabulary, width),
         "model.norm.weight": torch.ones(width, dtype=torch.bfloat16),
     }
+    if not config["tie_word_embeddings"]:
+        ends["lm_head.weight"] = _random(vocabulary, width)
     layer = _layer(config)
     files = {"ends.safetensors": ends} | {
         f"layer-{index}.safetensors": {f"model.layers.{index}.{name}": tensor for name, tensor in layer.items()}
@@ -86,10 +77,13 @@ def _layer(config: dict[str, Any]) -> dict[str, torch.Tensor]:
         "mlp.up_proj": (inner, width),
         "mlp.down_proj": (width, inner),
     }
-    norms = ("input_layernorm", "post_attention_layernorm")
-    return {f"{name}.weight": _random(*shape) for name, shape in shapes.items()} | {
-        f"{name}.weight": torch.ones(width, dtype=torch.bfloat16) for name in norms
-    }
+    tensors = {f"{name}.weight": _random(*shape) for name, shape in shapes.items()}
+    for name in ("input_layernorm", "post_attention_layernorm"):
+        tensors[f"{name}.weight"] = torch.ones(width, dtype=torch.bfloat16)
+    if config["model_type"] == "qwen2":
+        biased = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+        tensors |= {f"{name}.bias": _random(shapes[name][0]) for name in biased}
+    return tensors
 
 
 def _random(*shape: int) -> torch.Tensor:

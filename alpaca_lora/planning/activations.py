@@ -1,0 +1,128 @@
+"""What a forward pass keeps for the backward pass, counted from the tensors that `kernels` save.
+
+Letters: D width, I inner size, H query heads, K key heads, d size of a head, R rank; N tokens of a forward pass. Numbers
+are bytes per token unless said otherwise, and every count names the kernel whose `save_for_backward` it follows.
+"""
+
+from dataclasses import dataclass
+
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.planning.shapes import ModelShape
+
+__all__ = ["LEARNED_SHARE", "Activations", "activations_of", "is_adapted", "runs_on_kernels"]
+
+LEARNED_SHARE = 0.73
+"""Share of the tokens that are answers, in 999 records of Alpaca."""
+
+_BLOCK, _MULTIPLE, _KEPT_LENGTH = 256, 32, 1024
+"""Blocks of queries, padding of records, and the longest record whose probabilities are kept: kernels/attention.py."""
+
+_BLOCK_BYTES, _LEAN_BLOCK_BYTES, _BLOCK_ROWS = 64 << 20, 16 << 20, 64
+"""Bytes of a block of logits without and with checkpointed layers, and what its rows are a multiple of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """Bytes per token of what is kept, and bytes of what is only there for a moment."""
+
+    layer: float
+    """Kept of a layer that is not checkpointed."""
+
+    checkpoint: float
+    """Kept of a layer that is: the residual stream, and what is still to be added to it."""
+
+    working: float
+    """Made and freed again in the backward pass of one layer, beside what it kept."""
+
+    head: float
+    """Hidden states and their gradient on the way through the output head."""
+
+    logits_bytes: int
+    """Blocks of logits that are there at once."""
+
+
+def activations_of(
+    shape: ModelShape, config: FinetuneConfig, *, width_bytes: int, cuda: bool, tokens: int, record_tokens: int
+) -> Activations:
+    """Count what a forward and a backward pass hold.
+
+    Args:
+        shape: the model.
+        config: settings without gaps.
+        width_bytes: bytes of a number of the base's format.
+        cuda: whether torch's kernels for CUDA do attention and norms.
+        tokens: of a forward pass.
+        record_tokens: of each record in it.
+    """
+    fast = runs_on_kernels(config)
+    layer = _kept_on_kernels(shape, config, width_bytes, cuda, record_tokens) if fast else _kept_by_peft(
+        shape, config, width_bytes, cuda, record_tokens
+    )  # fmt: skip
+    wide = shape.width * width_bytes
+    return Activations(
+        layer=layer,
+        checkpoint=2 * wide if fast else wide,
+        working=shape.inner * width_bytes + 3 * wide,
+        head=5 * wide,
+        logits_bytes=_logits(shape, config, width_bytes, tokens, fast),
+    )
+
+
+def runs_on_kernels(config: FinetuneConfig) -> bool:
+    """Tell whether the fast path runs the model: it is left out in fp16, whose gradients have to be scaled."""
+    return config.kernels.enabled and config.precision != "fp16" and not config.lora.dora
+
+
+def _kept_on_kernels(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bool, record_tokens: int) -> float:
+    d, i = shape.width, shape.inner
+    queries, keys = shape.heads * shape.head_size, shape.key_heads * shape.head_size
+    padding = _padded(record_tokens) / record_tokens
+    norms = 2 * (2 * d * b + 8)  # input and output of each, with two float32 numbers a row (rms_norm)
+    attention = (
+        padding * (queries + 2 * keys) * b + queries * b
+    )  # q, k, v by head, and the attended values (o_proj's x)
+    if cuda:
+        attention += shape.heads * 4  # the logarithm of each row's sum instead of probabilities
+    elif _padded(record_tokens) <= _KEPT_LENGTH:
+        attention += _probabilities(record_tokens) * shape.heads * b / record_tokens
+    return norms + attention + 3 * i * b + _kept_by_adapters(shape, config, b)  # gate, up and their product
+
+
+def _kept_by_peft(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bool, record_tokens: int) -> float:
+    """Count what transformers and PEFT keep: norms in float32, SiLU's output, keys and values for each query head."""
+    d, i, queries = shape.width, shape.inner, shape.heads * shape.head_size
+    norms = 2 * ((4 + (4 if b < 4 else 0)) * d + d * b)
+    return norms + (4 * queries * b + shape.heads * 4) + 4 * i * b + _kept_by_adapters(shape, config, b)
+
+
+def _kept_by_adapters(shape: ModelShape, config: FinetuneConfig, b: int) -> float:
+    """Count the low-rank products of a token, and the dropout masks of the inputs (lora_linear)."""
+    adapted = [size for name, size in shape.linears.items() if is_adapted(name, config)]
+    masks = sum(size for _, size in adapted) * b if config.lora.dropout else 0
+    return len(adapted) * config.lora.rank * b + masks
+
+
+def is_adapted(name: str, config: FinetuneConfig) -> bool:
+    """Tell whether a linear layer gets an adapter."""
+    targets = config.lora.target_modules
+    return targets == "all-linear" or any(target.rpartition(".")[2] == name for target in targets)
+
+
+def _padded(tokens: int) -> int:
+    return -(-tokens // _MULTIPLE) * _MULTIPLE
+
+
+def _probabilities(record_tokens: int) -> float:
+    """Return the probabilities of a record and a head: blocks of queries see only the keys up to their end."""
+    length = _padded(record_tokens)
+    parts = -(-length // _BLOCK)
+    return length * length * (parts + 1) / (2 * parts)
+
+
+def _logits(shape: ModelShape, config: FinetuneConfig, b: int, tokens: int, fast: bool) -> int:
+    if not fast:  # logits, their float32 copy, softmax and gradient of all supervised tokens
+        return tokens * shape.vocabulary * (2 * b + 8)
+    block_bytes = _LEAN_BLOCK_BYTES if config.gradient_checkpointing else _BLOCK_BYTES
+    rows = max(block_bytes // (shape.vocabulary * b * _BLOCK_ROWS), 1) * _BLOCK_ROWS
+    blocks = 1 if tokens <= rows else 2  # the next is made before the last is let go
+    return blocks * min(rows, tokens) * shape.vocabulary * b

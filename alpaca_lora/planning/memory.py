@@ -1,0 +1,159 @@
+"""Where the memory of a training run goes, item by item, from shape and settings alone.
+
+What tensors hold is counted from the code that makes them. What lies beside them, the libraries' own memory and what an
+allocator cannot use, is measured: on a CPU by `benchmarks/memory_grid`, on CUDA not yet, so those items are assumptions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.planning.activations import Activations, activations_of, is_adapted, runs_on_kernels
+from alpaca_lora.planning.shapes import ModelShape
+
+__all__ = ["Item", "adapter_parameters", "checkpoint_bytes", "checkpointed_layers", "items_of"]
+
+_FORMAT_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
+_NF4_BLOCK, _NESTED_BLOCK = 64, 256  # bitsandbytes: weights to a scale, scales to a scale of scales
+_OPTIMIZER_BYTES = {"adamw": 8.0, "adamw_8bit": 2 + 8 / 256, "paged_adamw_8bit": 2 + 8 / 256}
+"""Two moments of a parameter; in 8 bits with a float32 scale for each block of 256."""
+
+_CACHE_SHARE = 0.25  # of the machine's memory: kernels/fast_path.py
+_CUDA_CONTEXT = 0.8 * 2**30
+_CUDA_SLACK = 0.08
+_CPU_PROCESS = 0.6 * 2**30
+_CPU_SLACK = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of the table."""
+
+    name: str
+    bytes: int
+    basis: Literal["counted", "measured", "assumed"]
+    """Where the number comes from: tensors of our code, the CPU grid, or nothing better than what others report."""
+
+    note: str
+
+
+def adapter_parameters(shape: ModelShape, config: FinetuneConfig) -> int:
+    """Return how many numbers are trained."""
+    sides = sum(out + size for name, (out, size) in shape.linears.items() if is_adapted(name, config))
+    return shape.layers * sides * config.lora.rank
+
+
+def checkpoint_bytes(parameters: int, config: FinetuneConfig) -> int:
+    """Return what a checkpoint takes on disk, the tokenizer's few megabytes left out."""
+    return int(parameters * (4 + _OPTIMIZER_BYTES[config.optimizer]))
+
+
+def items_of(
+    shape: ModelShape,
+    config: FinetuneConfig,
+    *,
+    device: Literal["cpu", "cuda", "mps"],
+    memory_bytes: int,
+    record_tokens: int | None = None,
+) -> tuple[Item, ...]:
+    """Return what a training run holds at its peak.
+
+    Args:
+        shape: the model.
+        config: settings without gaps, as `decide` returns them.
+        device: where it trains.
+        memory_bytes: of the machine, which decides whether a CPU keeps unpacked 4-bit weights.
+        record_tokens: length of the records; None takes max_length, the worst.
+
+    Returns:
+        Items whose sum is the peak, the empty ones left out.
+    """
+    length = int(config.packed_length or config.max_length)
+    tokens = -(-(config.micro_batch_size or 1) * length // 64) * 64
+    width_bytes = _FORMAT_BYTES[config.precision or "fp32"]
+    parts = activations_of(
+        shape,
+        config,
+        width_bytes=width_bytes,
+        cuda=device == "cuda",
+        tokens=tokens,
+        record_tokens=min(record_tokens or config.max_length, length),
+    )
+    still = [
+        *_base(shape, config, width_bytes, device, memory_bytes),
+        *_trained(shape, config, width_bytes),
+    ]
+    moving = _activations(shape, config, parts, tokens)
+    counted = [item for item in (*still, *moving) if item.bytes]
+    return (*counted, *_beside(device, sum(item.bytes for item in counted), sum(item.bytes for item in moving)))
+
+
+def _base(
+    shape: ModelShape, config: FinetuneConfig, width_bytes: int, device: str, memory_bytes: int
+) -> Sequence[Item]:
+    linear, rest = shape.linear_parameters, shape.embedding_parameters + shape.small_parameters
+    kept = Item("embeddings and norms", rest * width_bytes, "counted", "with the output head" + ", tied" * shape.tied)
+    if config.quantization.method == "none":
+        return [Item("linear layers", linear * width_bytes, "counted", f"in {config.precision}"), kept]
+    scales = linear / _NF4_BLOCK
+    constants = scales + 4 * scales / _NESTED_BLOCK if config.quantization.double_quantization else 4 * scales
+    unpacked = linear * width_bytes
+    given = config.kernels.nf4_cache_gib
+    room = memory_bytes * _CACHE_SHARE if device == "cpu" else 0
+    cache = min(int(given * 2**30), unpacked) if given is not None else unpacked if unpacked <= room else 0
+    workspace = 0 if cache >= unpacked else 2 * shape.inner * shape.width * width_bytes
+    return [
+        Item("linear layers", linear // 2, "counted", "in 4 bits (NF4)"),
+        Item("quantisation constants", int(constants), "counted", "a scale for 64 weights"),
+        kept,
+        Item("unpacked weights, kept", cache, "counted", "of 4-bit layers (kernels.nf4_cache_gib)"),
+        Item("dequantisation workspace", workspace, "counted", "two of the largest weights"),
+    ]
+
+
+def _trained(shape: ModelShape, config: FinetuneConfig, width_bytes: int) -> Sequence[Item]:
+    parameters = adapter_parameters(shape, config)
+    accumulated = (config.batch_size or 1) > (config.micro_batch_size or 1)
+    rounded = parameters * width_bytes * (1 - checkpointed_layers(shape, config) / shape.layers)
+    return [
+        Item("adapters", parameters * 4, "counted", f"rank {config.lora.rank}, float32"),
+        Item("adapters' gradients", parameters * 4 * accumulated, "counted", "kept between micro-batches"),
+        Item("optimizer", int(parameters * _OPTIMIZER_BYTES[config.optimizer]), "counted", config.optimizer),
+        Item("adapters, rounded", int(rounded), "counted", f"copies in {config.precision} for the products"),
+    ]
+
+
+def _activations(shape: ModelShape, config: FinetuneConfig, parts: Activations, tokens: int) -> Sequence[Item]:
+    recomputed = checkpointed_layers(shape, config)
+    kept = tokens * (shape.layers - recomputed) * parts.layer
+    inputs = tokens * recomputed * parts.checkpoint
+    head = tokens * parts.head + parts.logits_bytes
+    last = tokens * (parts.working + (parts.layer if recomputed == shape.layers else 0))
+    first = tokens * (parts.working + parts.layer) - kept if 0 < recomputed < shape.layers else 0
+    return [
+        Item("activations", int(kept), "counted", f"of {shape.layers - recomputed} of {shape.layers} layers"),
+        Item("checkpoints", int(inputs), "counted", f"inputs of {recomputed} of {shape.layers} layers"),
+        Item("loss chunk", int(head), "counted", f"logits of {shape.vocabulary:,} words, a block at a time"),
+        Item("layer at work", max(0, int(max(last, first) - head)), "counted", "its backward pass, beyond the loss"),
+    ]
+
+
+def checkpointed_layers(shape: ModelShape, config: FinetuneConfig) -> int:
+    """Return how many layers are computed again in the backward pass."""
+    if not config.gradient_checkpointing:
+        return 0
+    wanted = config.kernels.checkpointed_layers if runs_on_kernels(config) else None
+    return shape.layers if wanted is None else min(wanted, shape.layers)
+
+
+def _beside(device: str, counted: int, moving: int) -> Sequence[Item]:
+    if device == "cuda":
+        return [
+            Item("context", int(_CUDA_CONTEXT), "assumed", "of CUDA and cuBLAS; not measured on a GPU"),
+            Item("allocator slack", int(moving * _CUDA_SLACK), "assumed", "not measured on a GPU"),
+        ]
+    return [
+        Item("process", int(_CPU_PROCESS), "measured", "Python, torch and the other libraries"),
+        Item("allocator slack", int(counted * _CPU_SLACK), "measured", "freed memory that is kept, and oneDNN's own"),
+    ]

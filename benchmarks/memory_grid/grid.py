@@ -1,0 +1,173 @@
+"""Does the plan say what training takes? Measure a grid of shapes and settings on the CPU, and compare.
+
+Run:  python benchmarks/memory_grid/grid.py measure          (an hour on two cores; at most 4 GB at a time)
+      python benchmarks/memory_grid/grid.py compare          (a second: the stored cells against the plan of this code)
+
+Each cell is a process of its own, forked from one that has imported everything and computed nothing.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+GIB = 2**30
+SHARE, FURTHEST, LEAST = 0.9, 0.1, -0.05
+"""This share of the cells must be within FURTHEST of what was measured, and no plan may be under by more than 5 %."""
+
+NF4, LEAN = {"quantization.method": "nf4"}, {"quantization.method": "nf4", "kernels.nf4_cache_gib": 0.0}
+BF16, CHECKPOINTED = {"precision": "bf16"}, {"gradient_checkpointing": True}
+SMALL, MIDDLE, QWEN, LARGE = "smollm2-135m", "smollm2-360m", "qwen2.5-0.5b", "tinyllama-1.1b"
+
+
+def rank(number: int) -> dict[str, Any]:
+    """Return the settings of an adapter of this rank."""
+    return {"lora.rank": number, "lora.alpha": float(2 * number)}
+
+
+CELLS: list[tuple[str, int, int, dict[str, Any]]] = [
+    (SMALL, 512, 512, rank(8)),
+    (SMALL, 1024, 256, rank(8)),
+    (SMALL, 1024, 512, CHECKPOINTED | rank(8)),
+    (SMALL, 512, 256, BF16 | rank(8)),
+    (SMALL, 1024, 512, LEAN | rank(8)),
+    (SMALL, 1024, 512, NF4 | rank(16)),
+    (MIDDLE, 512, 256, rank(8)),
+    (QWEN, 512, 256, rank(8)),
+    (LARGE, 256, 256, LEAN | rank(8)),
+    (SMALL, 1024, 1024, rank(16)),
+    (SMALL, 1536, 1536, rank(8)),
+    (SMALL, 512, 512, rank(64)),
+    (SMALL, 512, 256, rank(64) | {"batch_size": 2}),
+    (SMALL, 512, 512, rank(8) | {"lora.dropout": 0.05, "lora.target_modules": ["q_proj", "v_proj"]}),
+    (SMALL, 1024, 512, CHECKPOINTED | rank(8) | {"kernels.checkpointed_layers": 15}),
+    (SMALL, 2048, 512, LEAN | CHECKPOINTED | rank(16)),
+    (SMALL, 512, 512, rank(8) | {"kernels.enabled": False}),
+    (SMALL, 256, 256, BF16 | CHECKPOINTED | rank(8)),
+    (SMALL, 256, 256, BF16 | LEAN | rank(8)),
+    (MIDDLE, 1024, 512, CHECKPOINTED | rank(16)),
+    (MIDDLE, 512, 256, LEAN | rank(64)),
+    (MIDDLE, 512, 512, LEAN | CHECKPOINTED | rank(128)),
+    (QWEN, 512, 512, CHECKPOINTED | rank(16)),
+    (QWEN, 512, 512, LEAN | CHECKPOINTED | rank(16)),
+    (QWEN, 256, 256, LEAN | rank(32)),
+    (LARGE, 512, 256, LEAN | CHECKPOINTED | rank(16)),
+    (LARGE, 256, 256, LEAN | CHECKPOINTED | rank(64)),
+    (LARGE, 512, 512, LEAN | rank(8)),
+]
+
+
+def measured(given: tuple[str, int, int, dict[str, Any]]) -> dict[str, Any]:
+    """Return what a cell shows, measured in a process of its own."""
+    import cell
+
+    shape, tokens, length, settings = given
+    said, told = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(
+        target=lambda: told.send(cell.measure(shape, tokens, length, settings))
+    )
+    process.start()
+    told.close()
+    try:
+        found = said.recv()
+    except EOFError:
+        process.join()
+        found = {"error": f"exit status {process.exitcode}"}
+    process.join()
+    return {"shape": shape, "tokens": tokens, "length": length, "settings": settings, **found}
+
+
+def planned(cell: Mapping[str, Any]) -> tuple[int, int]:
+    """Return what the plan says of a cell: the bytes of tensors, and those beyond the process without a model."""
+    from alpaca_lora.planning.memory import items_of
+    from alpaca_lora.planning.shapes import shape_of
+
+    config = config_of_cell(cell["tokens"], cell["length"], cell["settings"])
+    items = items_of(
+        shape_of(cell["shape"]), config, device="cpu", memory_bytes=cell["memory_bytes"], record_tokens=cell["length"]
+    )
+    tensors = sum(item.bytes for item in items if item.basis == "counted")
+    return tensors, sum(item.bytes for item in items if item.name != "process")
+
+
+def config_of_cell(tokens: int, length: int, settings: Mapping[str, Any]) -> Any:
+    """Return the settings of a cell as a config."""
+    from alpaca_lora.config import FinetuneConfig, load_config
+
+    usual = FinetuneConfig(
+        max_length=length,
+        packing=True,
+        packed_length=tokens,
+        batch_size=1,
+        micro_batch_size=1,
+        learning_rate=3e-4,
+        precision="fp32",
+        gradient_checkpointing=False,
+    )
+    return load_config(usual, settings)
+
+
+def compared(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield each cell that ran, with the plan and its error."""
+    for cell in cells:
+        if "error" not in cell:
+            tensors, total = planned(cell)
+            yield cell | {
+                "planned_bytes": total,
+                "error": total / cell["peak_bytes"] - 1,
+                "tensor_error": tensors / cell["tensor_bytes"] - 1,
+            }
+
+
+def faults(rows: list[dict[str, Any]]) -> list[str]:
+    """Return what the plan of this code promises and does not keep."""
+    far = [row for row in rows if abs(row["error"]) > FURTHEST]
+    under = [row for row in rows if row["error"] < LEAST]
+    said = [f"{row['shape']} {row['settings']}: planned {row['error']:+.1%}" for row in under]
+    if len(far) > (1 - SHARE) * len(rows):
+        said.append(f"{len(far)} of {len(rows)} cells are more than {FURTHEST:.0%} off")
+    return said
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the cells as a Markdown table."""
+    lines = [
+        "| shape | tokens | records of | settings | measured | planned | error | tensors alone |",
+        "|---|--:|--:|---|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items() if name != "lora.alpha")
+        lines.append(
+            f"| {row['shape']} | {row['tokens']:,} | {row['length']:,} | {settings} | {row['peak_bytes'] / GIB:.2f} GiB "
+            f"| {row['planned_bytes'] / GIB:.2f} GiB | {row['error']:+.1%} | {row['tensor_error']:+.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure the cells that are missing, or compare those that are there; exit with 1 if a promise is not kept."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("action", choices=["measure", "compare"])
+    content = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"cells": []}
+    if parser.parse_args().action == "measure":
+        import cell
+
+        known = {json.dumps([c["shape"], c["tokens"], c["length"], c["settings"]]) for c in content["cells"]}
+        for given in CELLS:
+            if json.dumps(given) not in known:
+                content = cell.stamp([*content["cells"], measured(given)])
+                print(json.dumps(content["cells"][-1]), flush=True)
+                RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    rows = list(compared(content["cells"]))
+    print(table(rows))
+    if said := faults(rows):
+        sys.exit("\n".join(said))
+
+
+if __name__ == "__main__":
+    main()
