@@ -140,7 +140,8 @@ def _change(made: Estimate) -> Iterator[str]:
     if made.fix is None:
         yield "no change of these settings makes it fit: take a smaller model, a shorter max_length, or another card"
         return
-    yield f"the cheapest change that fits: {made.fix.total_bytes / _GIB:.2f} GiB, about {made.fix.slower:.1f} x the time"
+    needed = f"{made.fix.total_bytes / _GIB:.2f} GiB, about {made.fix.slower:.1f} × the time"
+    yield f"the cheapest change that fits: {needed}"
     yield f"  {as_flags(made.fix.changes)}"
 
 

@@ -1,9 +1,10 @@
 """What a forward pass keeps for the backward pass, counted from the tensors that `kernels` save.
 
-Letters: D width, I inner size, H query heads, K key heads, d size of a head, R rank; N tokens of a forward pass. Numbers
-are bytes per token unless said otherwise, and every count names the kernel whose `save_for_backward` it follows.
+Numbers are bytes per token unless said otherwise, and a count names the kernel whose `save_for_backward` it follows;
+`b` is the bytes of a number of the base's format. On the CPU the counts are compared with what tensors really take.
 """
 
+import math
 from dataclasses import dataclass
 
 from alpaca_lora.config import FinetuneConfig
@@ -122,7 +123,8 @@ def _probabilities(record_tokens: int) -> float:
 def _logits(shape: ModelShape, config: FinetuneConfig, b: int, tokens: int, fast: bool) -> int:
     if not fast:  # logits, their float32 copy, softmax and gradient of all supervised tokens
         return tokens * shape.vocabulary * (2 * b + 8)
+    learned = tokens if config.train_on_prompt else tokens * LEARNED_SHARE
     block_bytes = _LEAN_BLOCK_BYTES if config.gradient_checkpointing else _BLOCK_BYTES
     rows = max(block_bytes // (shape.vocabulary * b * _BLOCK_ROWS), 1) * _BLOCK_ROWS
-    blocks = 1 if tokens <= rows else 2  # the next is made before the last is let go
-    return blocks * min(rows, tokens) * shape.vocabulary * b
+    padded = math.ceil(learned / _BLOCK_ROWS) * _BLOCK_ROWS
+    return min(2 * rows, padded) * shape.vocabulary * b  # the next block is made before the last is let go

@@ -27,6 +27,7 @@ _STARTING_TOKENS = 512
 """Tokens whose time a forward pass costs beside its products: host and memory wait for each other."""
 
 _UNPACKING = 1.1
+_ROWS = ("packing", "packed_length", "batch_size", "micro_batch_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def _divisors(config: FinetuneConfig) -> list[int]:
 
 
 def _shorter_rows(config: FinetuneConfig) -> list[FinetuneConfig]:
-    """Return the config with its packed rows, and with rows of one record's length where one forward pass is one row."""
+    """Return the config, and one with rows of a record's length where a forward pass is one packed row already."""
     if config.packed_length is None or config.packed_length <= config.max_length or (config.micro_batch_size or 1) > 1:
         return [config]
     times = config.packed_length // config.max_length
@@ -211,9 +212,11 @@ def _replaced(free_batch: bool, free_layers: bool) -> tuple[str, ...]:
 
 
 def _changes(before: FinetuneConfig, after: FinetuneConfig) -> dict[str, Any]:
-    """Return the settings that differ, by dotted name."""
+    """Return the settings that differ, by dotted name; rows and batch all together, since one decides another."""
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
     changes: dict[str, Any] = {}
+    if any(new[name] != old[name] for name in _ROWS):
+        changes = {name: new[name] for name in _ROWS if new[name] is not None}
     for name, value in new.items():
         if isinstance(value, dict):
             changes |= {f"{name}.{part}": value[part] for part in value if value[part] != old[name].get(part)}

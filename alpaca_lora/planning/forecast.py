@@ -11,7 +11,7 @@ from alpaca_lora.planning.activations import LEARNED_SHARE
 from alpaca_lora.planning.cards import CARDS, card_named, hardware_with
 from alpaca_lora.planning.decisions import Hardware, decide
 from alpaca_lora.planning.fitting import Fix, cheapest_fix, settle_memory, total_of
-from alpaca_lora.planning.memory import Item, adapter_parameters, checkpointed_layers, checkpoint_bytes, items_of
+from alpaca_lora.planning.memory import Item, adapter_parameters, checkpoint_bytes, checkpointed_layers, items_of
 from alpaca_lora.planning.shapes import ModelShape, shape_of
 
 __all__ = ["Estimate", "estimate", "flops_per_token", "plan"]
@@ -214,7 +214,7 @@ def flops_per_token(shape: ModelShape, config: FinetuneConfig) -> float:
     """Return the work of a token.
 
     Two for each weight in the forward pass and two for the gradient of its input; frozen weights get no gradient. A
-    checkpointed layer has its forward pass twice, an adapter its own gradient too, and the head works on learned tokens.
+    checkpointed layer has its forward pass twice, an adapter its own gradient too; the head works on learned tokens.
     """
     again = checkpointed_layers(shape, config) / shape.layers
     head = shape.vocabulary * shape.width * (1.0 if config.train_on_prompt else LEARNED_SHARE)

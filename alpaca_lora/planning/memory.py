@@ -1,7 +1,7 @@
 """Where the memory of a training run goes, item by item, from shape and settings alone.
 
-What tensors hold is counted from the code that makes them. What lies beside them, the libraries' own memory and what an
-allocator cannot use, is measured: on a CPU by `benchmarks/memory_grid`, on CUDA not yet, so those items are assumptions.
+What tensors hold is counted from the code that makes them. What lies beside them, the libraries' own memory and what
+an allocator cannot use, was measured on a CPU (`benchmarks/memory_grid`). On CUDA it was not: there it is assumed.
 """
 
 from collections.abc import Sequence
@@ -115,7 +115,9 @@ def _base(
 def _trained(shape: ModelShape, config: FinetuneConfig, width_bytes: int) -> Sequence[Item]:
     parameters = adapter_parameters(shape, config)
     accumulated = (config.batch_size or 1) > (config.micro_batch_size or 1)
-    rounded = parameters * width_bytes * (1 - checkpointed_layers(shape, config) / shape.layers)
+    outputs = sum(out for name, (out, _) in shape.linears.items() if is_adapted(name, config))
+    copied = parameters if width_bytes < 4 else shape.layers * outputs * config.lora.rank  # A needs no rounding then
+    rounded = copied * width_bytes * (1 - checkpointed_layers(shape, config) / shape.layers)
     return [
         Item("adapters", parameters * 4, "counted", f"rank {config.lora.rank}, float32"),
         Item("adapters' gradients", parameters * 4 * accumulated, "counted", "kept between micro-batches"),

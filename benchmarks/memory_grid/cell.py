@@ -7,6 +7,7 @@ baseline. Then two figures of the real one are taken: the peak of the resident m
 system sees it, and the most bytes that tensors held at once, counted operation by operation.
 """
 
+import functools
 import gc
 import json
 import re
@@ -92,6 +93,12 @@ def rows_of(config: FinetuneConfig, tokens: int) -> Dataset:
     return Dataset.from_list([*short, *random_rows(config.max_length, tokens, count)])
 
 
+@functools.cache
+def tokenizer() -> Any:
+    """Return the embedded model's tokenizer."""
+    return load_tokenizer(locate_base_model(EMBEDDED))
+
+
 def train(directory: Path, config: FinetuneConfig, tokens: int, folder: Path) -> tuple[AlpacaTrainer, int]:
     """Train for two steps; return the trainer with all that it holds, and the most bytes that tensors held."""
     base = load_base_model(directory, precision=config.precision or "fp32", quantization=config.quantization)
@@ -100,7 +107,7 @@ def train(directory: Path, config: FinetuneConfig, tokens: int, folder: Path) ->
     rows = rows_of(config, tokens)
     trainer = AlpacaTrainer(
         attach_adapter(base, config.lora, base_dir=str(directory)),
-        load_tokenizer(locate_base_model(EMBEDDED)),
+        tokenizer(),
         rows,
         [],
         config=config,
@@ -119,7 +126,7 @@ def measure(shape: str, tokens: int, length: int, settings: dict[str, Any]) -> d
     """Return the bytes that one training takes; meant for a process that has computed nothing yet."""
     config = grid.config_of_cell(tokens, length, settings)
     with tempfile.TemporaryDirectory() as folder:
-        tiny, _ = train(shapes.directory_of("tiny", environments.WORKSHOP), config, tokens, Path(folder))
+        tiny, _ = train(shapes.directory_of("tiny", environments.WORKSHOP), config, length, Path(folder))
         tiny.fast_path.undo()
         del tiny
         gc.collect()

@@ -1,0 +1,60 @@
+"""Two steps of QLoRA on the shape of Llama-2-7B, in 12 GB of any machine: random weights, a real record, no download.
+
+Run:  python examples/07_seven_billion.py      (minutes; with `smollm2-135m` behind it, seconds)
+"""
+
+import sys
+import time
+
+import bitsandbytes as bnb
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from alpaca_lora import KernelSettings, LoraSettings, Prompter, load_records
+from alpaca_lora.adapters import attach_adapter
+from alpaca_lora.kernels import apply
+from alpaca_lora.models import load_tokenizer, locate_base_model
+from alpaca_lora.planning import config_of
+from alpaca_lora.training.encoding import encode_records
+from alpaca_lora.training.recording import memory_bytes
+
+
+def random_model(name: str) -> torch.nn.Module:
+    """Build a model of this shape; each linear layer is in 4 bits before the next is made."""
+    config = AutoConfig.for_model(**config_of(name))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    for path, layer in list(model.named_modules()):
+        if isinstance(layer, torch.nn.Linear) and path != "lm_head":
+            small = bnb.nn.Linear4bit(layer.in_features, layer.out_features, bias=False, device="meta")
+            small.weight = bnb.nn.Params4bit(torch.randn(layer.weight.shape) * 0.02, quant_type="nf4").to("cpu")
+            model.set_submodule(path, small)
+        elif hasattr(layer, "weight"):
+            size = layer.weight.shape
+            layer.weight = torch.nn.Parameter(torch.ones(size) if len(size) == 1 else torch.randn(size) * 0.02)
+    model.model.rotary_emb = type(model.model.rotary_emb)(config)
+    model.tie_weights()
+    return model.requires_grad_(False)
+
+
+def main() -> None:
+    """Train twice on the first record; print losses, speed and the peak of memory."""
+    tokenizer = load_tokenizer(locate_base_model("smollm2-135m"))
+    row = next(encode_records(load_records(*sys.argv[2:] or ["alpaca-mini"]), Prompter(), tokenizer, max_length=512))
+    model = attach_adapter(random_model(sys.argv[1] if sys.argv[1:] else "llama-2-7b"), LoraSettings(), base_dir="")
+    fast_path = apply(model, KernelSettings(nf4_cache_gib=0.0), longest_record=512, checkpointed=True)
+    ids = torch.tensor([row.input_ids]) % model.config.vocab_size  # another model's tokenizer; nothing here makes sense
+    tokens = ids.shape[1]
+    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-3, fused=True)
+    for step in (1, 2):
+        began = time.monotonic()
+        loss = fast_path.loss({"input_ids": ids, "labels": ids, "real_tokens": torch.tensor([tokens])}, tokens - 1)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        print(f"step {step}: loss {loss.item():.4f}, {tokens / (time.monotonic() - began):.2f} tokens/s", flush=True)
+    print(f"peak_gib: {memory_bytes() / 2**30:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The plan of this code against the memory that was measured: the evidence is stored, the plan is computed anew."""
+
+import importlib
+import json
+
+import pytest
+
+
+@pytest.fixture
+def grid(repository, monkeypatch):
+    monkeypatch.syspath_prepend(str(repository / "benchmarks" / "memory_grid"))
+    return importlib.import_module("grid")
+
+
+@pytest.fixture
+def cells(grid):
+    return json.loads(grid.RESULTS.read_text(encoding="utf-8"))["cells"]
+
+
+def test_the_plan_is_within_a_tenth_of_nine_cells_in_ten_and_never_far_under(grid, cells):
+    rows = list(grid.compared(cells))
+    assert len(rows) >= 24
+    assert grid.faults(rows) == []
+
+
+def test_the_tensors_of_the_plan_are_those_that_were_counted(grid, cells):
+    far = [row for row in grid.compared(cells) if abs(row["tensor_error"]) > 0.05]
+    assert far == []
+
+
+def test_cells_that_took_more_than_was_planned_are_faults(grid, cells):
+    grown = [cell | {"peak_bytes": cell["peak_bytes"] * 12 // 10} for cell in cells]
+    said = grid.faults(list(grid.compared(grown)))
+    assert any("planned -" in sentence for sentence in said)
+    assert "cells are more than 10% off" in said[-1]
+
+
+def test_every_cell_that_is_listed_was_measured(grid, cells):
+    found = [[cell["shape"], cell["tokens"], cell["length"], cell["settings"]] for cell in cells]
+    assert found == [[*given] for given in grid.CELLS]

@@ -1,0 +1,113 @@
+"""The items of a plan are the tensors of this code: counted here on a tiny model, and by the stored grid on real shapes."""
+
+import pytest
+
+from alpaca_lora.config import FinetuneConfig, KernelSettings, LoraSettings, QuantizationSettings
+from alpaca_lora.planning import shape_of
+from alpaca_lora.planning.memory import adapter_parameters, checkpoint_bytes, checkpointed_layers, items_of
+
+SHAPE = shape_of("llama-2-7b")
+GIB = 2**30
+
+
+def config(**changes):
+    usual = {"precision": "bf16", "gradient_checkpointing": True, "batch_size": 4, "micro_batch_size": 1}
+    return FinetuneConfig(**{**usual, "packing": True, "packed_length": 2048, "max_length": 512, **changes})
+
+
+def items(device="cuda", memory=24 * GIB, **changes):
+    found = items_of(SHAPE, config(**changes), device=device, memory_bytes=memory)
+    return {item.name: item.bytes for item in found}
+
+
+def test_the_adapters_are_those_that_peft_attaches(tiny_base):
+    from alpaca_lora.adapters import attach_adapter
+    from alpaca_lora.models import load_base_model
+
+    settings = LoraSettings(rank=4, target_modules=("q_proj", "down_proj"))
+    model = attach_adapter(load_base_model(tiny_base, precision="fp32"), settings, base_dir=str(tiny_base))
+    attached = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert adapter_parameters(shape_of(tiny_base), FinetuneConfig(lora=settings)) == attached
+
+
+def test_activations_are_what_the_kernels_save(tiny_base):
+    import torch
+
+    from alpaca_lora.adapters import attach_adapter
+    from alpaca_lora.kernels import apply
+    from alpaca_lora.models import load_base_model
+
+    settings = config(precision="fp32", gradient_checkpointing=False, packed_length=512, lora=LoraSettings(rank=4))
+    model = attach_adapter(load_base_model(tiny_base, precision="fp32"), settings.lora, base_dir=str(tiny_base))
+    fast_path = apply(model, settings.kernels, longest_record=512)
+    owned = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    saved = {}
+
+    def note(tensor):
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    ids = torch.randint(0, 300, (1, 512))
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        fast_path.loss({"input_ids": ids, "labels": ids, "real_tokens": torch.tensor([512])}, 511.0)
+    found = sum(size for place, size in saved.items() if place not in owned)
+    parts = {
+        item.name: item.bytes
+        for item in items_of(shape_of(tiny_base), settings, device="cpu", memory_bytes=GIB, record_tokens=512)
+    }
+    head = 2 * 512 * 32 * 4 + 3 * 8 * 512  # the last norm's input, its statistics, the hidden states' gradient, indices
+    assert found - head == pytest.approx(parts["activations"] + parts["adapters, rounded"], rel=0.02)
+
+
+def test_four_bits_take_half_a_byte_and_their_scales():
+    plain, small = items(), items(quantization=QuantizationSettings(method="nf4"))
+    single = items(quantization=QuantizationSettings(method="nf4", double_quantization=False))
+    assert plain["linear layers"] == 4 * small["linear layers"] == 2 * SHAPE.linear_parameters
+    assert small["quantisation constants"] == SHAPE.linear_parameters // 64 + SHAPE.linear_parameters * 4 // 64 // 256
+    assert single["quantisation constants"] == SHAPE.linear_parameters * 4 // 64
+    assert "quantisation constants" not in plain
+
+
+def test_a_machine_with_room_keeps_unpacked_weights_and_a_card_never_does():
+    nf4 = {"quantization": QuantizationSettings(method="nf4")}
+    unpacked = 2 * SHAPE.linear_parameters
+    assert items("cpu", 64 * GIB, **nf4)["unpacked weights, kept"] == unpacked
+    for device, memory in (("cpu", 32 * GIB), ("cuda", 80 * GIB)):
+        assert "unpacked weights, kept" not in items(device, memory, **nf4)
+        assert items(device, memory, **nf4)["dequantisation workspace"] == 2 * 2 * 4096 * 11008
+    given = nf4 | {"kernels": KernelSettings(nf4_cache_gib=2.0)}
+    assert items("cpu", 32 * GIB, **given)["unpacked weights, kept"] == 2 * GIB
+
+
+def test_each_lever_takes_what_it_should():
+    base = items()
+    assert items(gradient_checkpointing=False)["activations"] > 8 * base["checkpoints"]
+    assert items(micro_batch_size=2)["checkpoints"] == 2 * base["checkpoints"]
+    assert items(optimizer="adamw_8bit")["optimizer"] < base["optimizer"] / 3.9
+    assert items(lora=LoraSettings(rank=32))["adapters"] == 2 * base["adapters"]
+    assert "adapters' gradients" not in items(batch_size=1)
+    assert items(lora=LoraSettings(dropout=0.1))["layer at work"] > base["layer at work"]
+
+
+def test_fewer_checkpointed_layers_move_memory_from_inputs_to_activations():
+    half = items(kernels=KernelSettings(checkpointed_layers=16))
+    none, every = items(gradient_checkpointing=False), items()
+    assert half["activations"] == none["activations"] // 2
+    assert half["checkpoints"] == every["checkpoints"] // 2
+
+
+def test_without_the_kernels_layers_are_checkpointed_all_or_none():
+    partly = KernelSettings(checkpointed_layers=8)
+    assert checkpointed_layers(SHAPE, config(kernels=partly)) == 8
+    assert checkpointed_layers(SHAPE, config(kernels=partly, precision="fp16")) == 32
+    assert checkpointed_layers(SHAPE, config(kernels=partly, gradient_checkpointing=False)) == 0
+
+
+def test_what_no_gpu_has_measured_says_so():
+    found = items_of(SHAPE, config(), device="cuda", memory_bytes=GIB)
+    assert {item.name for item in found if item.basis == "assumed"} == {"context", "allocator slack"}
+    assert all("not measured on a GPU" in item.note for item in found if item.basis == "assumed")
+
+
+def test_a_checkpoint_holds_adapter_and_optimizer():
+    assert checkpoint_bytes(1000, config()) == 12_000

@@ -1,0 +1,70 @@
+"""Shapes are what config.json says; the parameters that follow from them are the published ones."""
+
+import json
+
+import pytest
+
+from alpaca_lora.errors import ModelError, ModelNotFoundError
+from alpaca_lora.planning import available_shapes, config_of, shape_of
+from alpaca_lora.planning.shapes import shape_from
+
+PARAMETERS = {
+    "llama-2-7b": 6_738_415_616,
+    "llama-3-8b": 8_030_261_248,
+    "mistral-7b": 7_241_732_096,
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen2.5-7b": 7_615_616_512,
+    "smollm2-135m": 134_515_008,
+    "smollm2-360m": 361_821_120,
+    "tinyllama-1.1b": 1_100_048_384,
+}
+"""As the safetensors on the Hub have them."""
+
+
+@pytest.mark.parametrize("name", available_shapes())
+def test_a_named_shape_has_as_many_parameters_as_the_model(name):
+    shape = shape_of(name)
+    assert shape.linear_parameters + shape.embedding_parameters + shape.small_parameters == PARAMETERS[name]
+
+
+def test_a_shape_is_the_parameters_that_transformers_makes(tiny_base):
+    from safetensors import safe_open
+
+    shape = shape_of(tiny_base)
+    with safe_open(tiny_base / "model.safetensors", "pt") as file:
+        found = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
+    assert shape.linear_parameters + shape.embedding_parameters + shape.small_parameters == found
+    assert shape.name == str(tiny_base)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden_size": None}, "hidden_size None"),
+        ({"num_hidden_layers": 0, "vocab_size": "many"}, "num_hidden_layers 0, vocab_size 'many'"),
+        ({"num_experts": 8}, "a mixture of experts"),
+    ],
+)
+def test_a_config_that_no_plan_can_be_made_of_is_refused_with_what_is_wrong(change, said):
+    with pytest.raises(ModelError, match=said):
+        shape_from(config_of("llama-2-7b") | change, "mine")
+
+
+def test_a_file_that_is_no_config_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("[", encoding="utf-8")
+    with pytest.raises(ModelError, match="cannot be read as JSON"):
+        shape_of(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps([1]), encoding="utf-8")
+    with pytest.raises(ModelError, match="must hold an object, found list"):
+        shape_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["llama-2-70b", "./nowhere", "a/b/c"])
+def test_a_model_that_is_not_there_is_refused_with_the_names_that_are(name):
+    with pytest.raises(ModelNotFoundError, match="llama-2-7b, llama-3-8b"):
+        shape_of(name)
+
+
+def test_a_hub_id_that_is_not_cached_is_refused_without_network():
+    with pytest.raises(ModelNotFoundError, match=r"config.json of 'org/never' .*LocalEntryNotFoundError"):
+        shape_of("org/never")
