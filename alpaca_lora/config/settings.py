@@ -124,6 +124,10 @@ class FinetuneConfig(Settings):
     gradient_checkpointing: bool | None = None
     """Recompute activations to save memory, for up to half as much time again. None: only on CUDA."""
 
+    shard_base: bool = False
+    """Divide the frozen base over the processes of torchrun (FSDP2) instead of each holding all of it: slower, for a
+    model that one card cannot hold. Not with nf4."""
+
     eval_steps: Annotated[int, Field(ge=1)] | None = None
     """Optimizer steps between evaluations of the held-out loss. None: four times a run."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
 from alpaca_lora.config import KernelSettings
@@ -122,6 +123,8 @@ def _obstacle(causal: Any, settings: KernelSettings, longest_record: int) -> str
     config, head = causal.config, causal.get_output_embeddings()
     if not settings.enabled:
         return "config.kernels.enabled is off"
+    if any(isinstance(parameter, DTensor) for parameter in causal.parameters()):
+        return "its weights are divided over several processes"
     if config.model_type not in _ARCHITECTURES:
         return f"the kernels know {', '.join(_ARCHITECTURES)}, and this is {config.model_type}"
     if config.hidden_act != "silu" or config.attention_dropout:

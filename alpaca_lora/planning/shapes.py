@@ -160,8 +160,8 @@ def shape_from(config: Mapping[str, Any], name: str) -> ModelShape:
     if wrong:
         shown = ", ".join(f"{key} {values.get(key)!r}" for key in wrong)
         raise ModelError(
-            f"the config.json of {name!r} is none of a Llama-type decoder: {shown}. A plan needs whole numbers from 1 up "
-            f"in {', '.join(_KEYS[:-1])}"
+            f"the config.json of {name!r} is none of a Llama-type decoder: {shown}. A plan needs whole numbers "
+            f"from 1 up in {', '.join(_KEYS[:-1])}"
         )
     if any("expert" in key for key in config):
         raise ModelError(f"{name!r} is a mixture of experts, which no plan is made for; give a dense model")

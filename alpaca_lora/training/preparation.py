@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,13 @@ from alpaca_lora.models import detect_hardware, fingerprint, load_tokenizer, loc
 from alpaca_lora.planning import Decisions, Hardware, decide, decide_intervals, validation_count
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
+from alpaca_lora.training import ranks
 from alpaca_lora.training.dataset import DataReport, Rows, Split, build_dataset, encode_split, report_on, split_records
 from alpaca_lora.training.encoding import Rejection
 from alpaca_lora.training.progress import Progress
 from alpaca_lora.training.row_cache import RowCache, default_directory, open_cache
 from alpaca_lora.training.rows import EncodedRows
+from alpaca_lora.training.sharding import check_sharding
 from alpaca_lora.training.trainer import Plan, sft_config
 
 Data = str | Path | Iterable[Any]
@@ -105,8 +106,10 @@ def prepare(
     train, heldout, rejected = _encode(split, prompter, tokenizer, asked, cache, display)
     hardware = detect_hardware()
     decisions = decide(asked, rows=len(train), hardware=hardware, mean_tokens=float(train.lengths.mean()))
-    rows = build_dataset(train, packed_length=decisions.config.packed_length)
-    plan, intervals = _plan(decisions.config, len(rows), evaluated=bool(heldout))
+    check_sharding(asked)
+    shared = ranks.shared_batch(asked, decisions.config)
+    rows = build_dataset(train, packed_length=shared.packed_length)
+    plan, intervals = _plan(shared, len(rows), evaluated=bool(heldout))
     sft_config(intervals.config, plan, Path(output_dir), hardware.device)
     return Preparation(
         base_model=_name_of(base_model, base_dir),
@@ -204,12 +207,8 @@ def _locate(base_model: str | Path, config: FinetuneConfig) -> tuple[Path, PreTr
 
 
 def _refuse_several_devices() -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError(
-            "several processes are not supported yet: start finetune without torchrun or accelerate launch"
-        )
-    if torch.cuda.device_count() > 1:
+    if torch.cuda.device_count() > 1 and ranks.size() == 1:
         raise ConfigError(
             f"{torch.cuda.device_count()} CUDA devices are visible and one is used: "
-            "choose it with CUDA_VISIBLE_DEVICES=0"
+            "choose it with CUDA_VISIBLE_DEVICES=0, or start a process for each with torchrun"
         )

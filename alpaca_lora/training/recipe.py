@@ -24,6 +24,7 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import MissingDependencyError
 from alpaca_lora.models import EMBEDDED, Response, check_vocabulary, load_base_model, stop_ids
 from alpaca_lora.reporting import RunSummary, draw_loss, render_card, render_report
+from alpaca_lora.training import ranks
 from alpaca_lora.training.answers import answer_records, heldout_loss
 from alpaca_lora.training.checkpoints import choose_checkpoint
 from alpaca_lora.training.preparation import Data, Preparation, prepare
@@ -103,15 +104,16 @@ def finetune(
         NonFiniteLossError: training diverged; older checkpoints are unharmed.
         AdapterError: the saved adapter failed its health gate; there is no COMPLETE then.
     """
-    run_dir = Path(output_dir).expanduser().resolve()
-    with Progress(enabled=progress) as display:
+    ranks.join()
+    shared_dir = Path(output_dir).expanduser().resolve()
+    with Progress(enabled=progress and ranks.rank() == 0) as display, ranks.own_directory(shared_dir) as run_dir:
         display.stage("preparing data and base model")
-        run = prepare(base_model, data, run_dir, config, display=display)
+        run = prepare(base_model, data, shared_dir, config, display=display)
         with _files.lock(run_dir):
             _files.sweep_staging(run_dir)
-            if _runs.enter_run(run_dir, run.contract(), resume=run.config.resume):
-                return FinetuneResult(run_dir, run_dir / "adapter", read_summary(run_dir), notes=run.notes)
-            choice = choose_checkpoint(run_dir, run.config.resume)
+            if ranks.from_leader(lambda: _runs.enter_run(run_dir, run.contract(), resume=run.config.resume)):
+                return FinetuneResult(shared_dir, shared_dir / "adapter", read_summary(shared_dir), notes=run.notes)
+            choice = ranks.from_leader(lambda: choose_checkpoint(run_dir, run.config.resume))
             display.stage(f"loading {run.base_model}")
             base = load_base_model(
                 run.base_dir, precision=run.config.precision or "fp32", quantization=run.config.quantization
@@ -128,6 +130,8 @@ def finetune(
             steps, kernels = _train(model, run, run_dir, before, choice.checkpoint, display)
             display.stage("asking the tuned model")
             after = _look(model, run)
+            if ranks.rank() > 0:
+                return ranks.from_leader(FinetuneResult.__new__)  # what the first process returns
             display.stage("saving and checking the adapter")
             sidecar = _sidecar(run, base, before, after, steps)
             save_adapter(model, run.tokenizer, run_dir / "adapter", sidecar=sidecar, initial=initial)
@@ -147,7 +151,8 @@ def finetune(
             )
             notes = (*run.notes, *choice.skipped, *_write_report(run_dir, summary, metrics))
             write_summary(run_dir, summary)
-    return FinetuneResult(run_dir, run_dir / "adapter", summary, choice.checkpoint, notes)
+        result = FinetuneResult(run_dir, run_dir / "adapter", summary, choice.checkpoint, notes)
+        return ranks.from_leader(lambda: result)
 
 
 def _look(model: Any, run: Preparation) -> _Look:
@@ -189,7 +194,9 @@ def _train(
         finally:
             trainer.fast_path.undo()
         if run.config.keep_best:
-            trainer.load_best()
+            if ranks.rank() == 0:
+                trainer.load_best()
+            ranks.take_from_leader(parameter for parameter in model.parameters() if parameter.requires_grad)
     display.finish()
     return int(trainer.state.global_step), trainer.fast_path.sentences
 

@@ -9,10 +9,13 @@ finite ends the run. The forward pass is that of `kernels`, wherever they fit th
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import SeedableRandomSampler
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainerState
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
@@ -23,9 +26,11 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, NonFiniteLossError
 from alpaca_lora.kernels import apply
 from alpaca_lora.models import mean_loss, row_losses
+from alpaca_lora.training import ranks
 from alpaca_lora.training.checkpoints import fault_of, rotate, seal
 from alpaca_lora.training.dataset import Collator, Rows
 from alpaca_lora.training.encoding import EncodedRow
+from alpaca_lora.training.sharding import divide_base
 
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_8bit": "paged_adamw_8bit"}
 
@@ -73,6 +78,10 @@ class AlpacaTrainer(SFTTrainer):
         )
         self.remove_callback(PrinterCallback)
         self._restore_masters()
+        if ranks.size() > 1:  # no wrapper of torch's: gradients are added up here, once a step
+            self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
+        if config.shard_base:
+            divide_base(self.model)
         self.model_accepts_loss_kwargs = True
         self.fast_path = apply(
             self.model,
@@ -104,7 +113,7 @@ class AlpacaTrainer(SFTTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """Return the loss per supervised token of the whole optimizer step, this micro-batch's share of it."""
-        self.real_tokens += inputs["real_tokens"].sum()
+        self.real_tokens += ranks.total(inputs["real_tokens"].sum())
         return self.fast_path.loss(inputs, num_items_in_batch)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
@@ -114,9 +123,11 @@ class AlpacaTrainer(SFTTrainer):
             NonFiniteLossError: NaN or infinity, before it can reach the weights.
         """
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-untyped-call]
+        loss = loss * ranks.size()  # each has its share of the step's loss, and the Trainer logs the mean
         self.step_loss += loss
         if not self.accelerator.sync_gradients:
             return loss
+        ranks.add_up_gradients(p for p in self.model.parameters() if p.requires_grad)
         total, self.step_loss = self.step_loss.item(), torch.zeros_like(self.step_loss)
         if not math.isfinite(total):
             raise NonFiniteLossError(
@@ -125,6 +136,17 @@ class AlpacaTrainer(SFTTrainer):
                 "Checkpoints up to here are finite and unharmed"
             )
         return loss
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return this process's share of the rows, in the order that a single one would have."""
+        if ranks.size() == 1:
+            return super().get_train_dataloader()  # type: ignore[no-any-return, no-untyped-call]
+        order = self._get_train_sampler()
+        if not hasattr(order, "set_epoch"):
+            order = SeedableRandomSampler(self.train_dataset, data_seed=self.settings.seed)
+        batches = ranks.RankBatches(order, self.settings.micro_batch_size or 1)
+        rows = ranks.WithBlank(self.train_dataset, self.data_collator.pad_id)
+        return DataLoader(rows, batch_sampler=batches, collate_fn=self.data_collator)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the held-out rows, each token counting once; note the best step and whether to stop early."""
@@ -164,7 +186,7 @@ class AlpacaTrainer(SFTTrainer):
         if not all(torch.isfinite(p).all() for p in self.model.parameters() if p.requires_grad):
             raise NonFiniteLossError(f"the adapter holds NaN or infinity after step {step}; lower the learning rate")
         final = self.run_dir / f"checkpoint-{step}"
-        if fault_of(final):
+        if ranks.from_leader(lambda: fault_of(final)):
             with _files.new_directory(final) as staged:
                 self._write_checkpoint(model, trial, staged)
                 seal(staged, step)
@@ -185,6 +207,7 @@ class AlpacaTrainer(SFTTrainer):
         for item in written.iterdir():
             item.rename(staged / item.name)
         written.rmdir()
+        ranks.exchange_files(staged, "rng_state_*.pth", _files.write_bytes)
 
 
 def sft_config(config: FinetuneConfig, plan: Plan, run_dir: Path, device: str) -> SFTConfig:
@@ -197,7 +220,7 @@ def sft_config(config: FinetuneConfig, plan: Plan, run_dir: Path, device: str) -
     options: dict[str, Any] = {
         "output_dir": str(run_dir),
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": batch // micro,
+        "gradient_accumulation_steps": batch // micro // ranks.size(),
         "max_steps": plan.total_steps,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": "constant_with_warmup" if config.lr_schedule == "constant" else config.lr_schedule,

@@ -1,18 +1,17 @@
-"""Does the plan say what training takes? Measure a grid of shapes and settings on the CPU, and compare.
+"""Does the plan say what training takes? The cells of the grid, and the plan of this code against what was measured.
 
-Run:  python benchmarks/memory_grid/grid.py measure          (an hour on two cores; at most 4 GB at a time)
-      python benchmarks/memory_grid/grid.py compare          (a second: the stored cells against the plan of this code)
-
-Each cell is a process of its own, forked from one that has imported everything and computed nothing.
+Run:  python benchmarks/memory_grid/grid.py          (a second; `measure.py` takes an hour)
 """
 
-import argparse
 import json
-import multiprocessing
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from alpaca_lora.config import FinetuneConfig, load_config
+from alpaca_lora.planning.memory import items_of
+from alpaca_lora.planning.shapes import shape_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -62,31 +61,8 @@ CELLS: list[tuple[str, int, int, dict[str, Any]]] = [
 ]
 
 
-def measured(given: tuple[str, int, int, dict[str, Any]]) -> dict[str, Any]:
-    """Return what a cell shows, measured in a process of its own."""
-    import cell
-
-    shape, tokens, length, settings = given
-    said, told = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(
-        target=lambda: told.send(cell.measure(shape, tokens, length, settings))
-    )
-    process.start()
-    told.close()
-    try:
-        found = said.recv()
-    except EOFError:
-        process.join()
-        found = {"error": f"exit status {process.exitcode}"}
-    process.join()
-    return {"shape": shape, "tokens": tokens, "length": length, "settings": settings, **found}
-
-
 def planned(cell: Mapping[str, Any]) -> tuple[int, int]:
     """Return what the plan says of a cell: the bytes of tensors, and those beyond the process without a model."""
-    from alpaca_lora.planning.memory import items_of
-    from alpaca_lora.planning.shapes import shape_of
-
     config = config_of_cell(cell["tokens"], cell["length"], cell["settings"])
     items = items_of(
         shape_of(cell["shape"]), config, device="cpu", memory_bytes=cell["memory_bytes"], record_tokens=cell["length"]
@@ -97,8 +73,6 @@ def planned(cell: Mapping[str, Any]) -> tuple[int, int]:
 
 def config_of_cell(tokens: int, length: int, settings: Mapping[str, Any]) -> Any:
     """Return the settings of a cell as a config."""
-    from alpaca_lora.config import FinetuneConfig, load_config
-
     usual = FinetuneConfig(
         max_length=length,
         packing=True,
@@ -142,29 +116,17 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items() if name != "lora.alpha")
+        gib = [f"{row[name] / GIB:.2f} GiB" for name in ("peak_bytes", "planned_bytes")]
         lines.append(
-            f"| {row['shape']} | {row['tokens']:,} | {row['length']:,} | {settings} | {row['peak_bytes'] / GIB:.2f} GiB "
-            f"| {row['planned_bytes'] / GIB:.2f} GiB | {row['error']:+.1%} | {row['tensor_error']:+.1%} |"
+            f"| {row['shape']} | {row['tokens']:,} | {row['length']:,} | {settings} | {gib[0]} | {gib[1]} "
+            f"| {row['error']:+.1%} | {row['tensor_error']:+.1%} |"
         )
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Measure the cells that are missing, or compare those that are there; exit with 1 if a promise is not kept."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("action", choices=["measure", "compare"])
-    content = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"cells": []}
-    if parser.parse_args().action == "measure":
-        import cell
-
-        cell.tokenizer()
-        known = {json.dumps([c["shape"], c["tokens"], c["length"], c["settings"]]) for c in content["cells"]}
-        for given in CELLS:
-            if json.dumps(given) not in known:
-                content = cell.stamp([*content["cells"], measured(given)])
-                print(json.dumps(content["cells"][-1]), flush=True)
-                RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    rows = list(compared(content["cells"]))
+    """Compare the stored cells; exit with 1 if a promise is not kept."""
+    rows = list(compared(json.loads(RESULTS.read_text(encoding="utf-8"))["cells"]))
     print(table(rows))
     if said := faults(rows):
         sys.exit("\n".join(said))

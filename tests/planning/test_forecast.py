@@ -26,10 +26,10 @@ def test_open_settings_are_chosen_so_that_they_fit_or_it_says_so(name, quantizat
     [
         ("llama-2-7b", "T4", {}),
         ("llama-3-8b", "T4", {"quantization.method": "nf4", "gradient_checkpointing": False}),
-        ("llama-2-7b", "4090", {"gradient_checkpointing": False, "packing": False, "batch_size": 64, "micro_batch_size": 32}),
+        ("llama-2-7b", "4090", {"gradient_checkpointing": False, "packing": False, "micro_batch_size": 32}),
         ("llama-2-7b", "4090", {"max_length": 4096, "packing": False, "batch_size": 8, "micro_batch_size": 8}),
     ],
-)  # fmt: skip
+)
 def test_the_cheapest_change_fits_when_it_is_applied_and_keeps_the_batch(name, card, overrides):
     made = plan(name, card=card, overrides=overrides)
     assert not made.fits

@@ -1,4 +1,4 @@
-"""The items of a plan are the tensors of this code: counted here on a tiny model, and by the stored grid on real shapes."""
+"""The items of a plan are the tensors of this code: counted here on a tiny model, in benchmarks on real shapes."""
 
 import pytest
 

@@ -1,0 +1,190 @@
+"""Two processes train what one does: rows, order, sums, checkpoints. The slow tests start them with torchrun."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.errors import ConfigError
+from alpaca_lora.training import ranks
+from alpaca_lora.training.sharding import check_sharding
+
+SETTINGS = {
+    "epochs": "2",
+    "batch-size": "4",
+    "micro-batch-size": "1",
+    "validation-size": "0",
+    "probe-size": "0",
+    "precision": "fp32",
+    "save-steps": "1",
+    "save-limit": "20",
+    "learning-rate": "1e-3",
+    "lora.dropout": "0.1",
+}
+
+
+class Order:
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return self.rows
+
+    def __iter__(self):
+        return iter(range(self.rows))
+
+
+def batches_of(monkeypatch, processes, rows, micro):
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    for number in range(processes):
+        monkeypatch.setenv("RANK", str(number))
+        batches = ranks.RankBatches(Order(rows), micro)
+        found = list(batches)
+        assert len(found) == len(batches)
+        yield found
+
+
+@pytest.mark.parametrize(("processes", "rows", "micro"), [(2, 19, 1), (2, 16, 4), (3, 20, 3), (4, 2, 1), (2, 7, 4)])
+def test_every_row_is_taken_once_and_steps_hold_what_they_hold_in_one_process(monkeypatch, processes, rows, micro):
+    shares = list(batches_of(monkeypatch, processes, rows, micro))
+    turns = [[row for batch in turn for row in batch if row >= 0] for turn in zip(*shares, strict=True)]
+    whole = [[*range(start, min(start + processes * micro, rows))] for start in range(0, rows, processes * micro)]
+    assert turns == whole
+
+
+def test_a_process_without_rows_gets_a_blank_one_of_which_nothing_is_learned(monkeypatch):
+    shares = list(batches_of(monkeypatch, 2, 3, 1))
+    assert shares == [[[0], [2]], [[1], [ranks.RankBatches.BLANK]]]
+
+    class Rows(list):
+        column_names = ("input_ids", "labels", "position_ids")
+
+    blank = ranks.WithBlank(Rows(), pad_id=7)[ranks.RankBatches.BLANK]
+    assert blank == {"input_ids": [7], "labels": [-100], "position_ids": [0]}
+
+
+def test_an_open_micro_batch_is_made_smaller_and_the_batch_stays(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    decided = FinetuneConfig(batch_size=8, micro_batch_size=8)
+    shared = ranks.shared_batch(FinetuneConfig(batch_size=8), decided)
+    assert (shared.batch_size, shared.micro_batch_size) == (8, 2)
+    with pytest.raises(
+        ConfigError, match=r"batch_size 8 must be a multiple of 32: 4 processes with micro_batch_size 8"
+    ):
+        ranks.shared_batch(decided, decided)
+    with pytest.raises(ConfigError, match=r"batch_size 6 must be a multiple of"):
+        ranks.shared_batch(FinetuneConfig(), FinetuneConfig(batch_size=6, micro_batch_size=2))
+
+
+def test_one_process_changes_nothing():
+    decided = FinetuneConfig(batch_size=8, micro_batch_size=8)
+    assert ranks.shared_batch(FinetuneConfig(), decided) == decided
+    assert ranks.from_leader(lambda: 3) == 3
+
+
+def test_a_base_is_divided_over_several_processes_and_not_in_four_bits(monkeypatch):
+    with pytest.raises(ConfigError, match="this is one: start it with torchrun"):
+        check_sharding(FinetuneConfig(shard_base=True))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    check_sharding(FinetuneConfig(shard_base=True))
+    with pytest.raises(ConfigError, match="divides an unquantised base"):
+        check_sharding(FinetuneConfig(shard_base=True, quantization="nf4"))
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    path = tmp_path_factory.mktemp("records") / "records.json"
+    rows = [{"instruction": f"Say {n} in words.", "input": "", "output": f"number {n} is here"} for n in range(15)]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def command(repository, tiny_base, records):
+    """The command of a run in so many processes, and the environment of the tests."""
+
+    def command(processes, output_dir, *flags):
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        given = [word for name, value in SETTINGS.items() for word in (f"--{name}", value)]
+        run = ["-m", "alpaca_lora", "finetune", "--base-model", tiny_base, "--data", records, "--no-packing", "--quiet"]
+        arguments = [
+            sys.executable,
+            *(launch if processes > 1 else []),
+            *run,
+            *given,
+            "--output-dir",
+            output_dir,
+            *flags,
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+        return {"args": [str(part) for part in arguments], "env": environment, "text": True, "stderr": subprocess.PIPE}
+
+    return command
+
+
+def furthest(one, other):
+    """The largest difference of two adapters."""
+    from safetensors.torch import load_file
+
+    old, new = (load_file(run / "adapter" / "adapter_model.safetensors") for run in (one, other))
+    assert old.keys() == new.keys()
+    return max((old[name] - new[name]).abs().max().item() for name in old)
+
+
+def finished(options):
+    done = subprocess.run(**options, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def without_dropout():
+    return ("--lora.dropout", "0")
+
+
+@pytest.fixture(scope="module")
+def one_process(command, tmp_path_factory, without_dropout):
+    run = tmp_path_factory.mktemp("one") / "run"
+    finished(command(1, run, *without_dropout))
+    return run
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_adapter_of_one(command, one_process, tmp_path, without_dropout):
+    finished(command(2, tmp_path / "two", *without_dropout))
+    assert furthest(one_process, tmp_path / "two") <= 1e-6
+    assert furthest(one_process, one_process) == 0
+
+
+@pytest.mark.slow
+def test_a_divided_base_trains_the_adapter_of_a_whole_one_and_it_loads(command, one_process, tmp_path, without_dropout):
+    from alpaca_lora import load
+
+    finished(command(2, tmp_path / "divided", "--shard-base", *without_dropout))
+    assert furthest(one_process, tmp_path / "divided") <= 1e-5
+    assert "its weights are divided over several processes" in (tmp_path / "divided/COMPLETE").read_text("utf-8")
+    assert load(tmp_path / "divided").respond("Say 3 in words.", max_new_tokens=4) is not None
+
+
+@pytest.mark.slow
+def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_bytes(command, tmp_path):
+    finished(command(2, tmp_path / "whole"))
+    with subprocess.Popen(**command(2, tmp_path / "killed")) as agent:
+        deadline = time.monotonic() + 240
+        while not (tmp_path / "killed/checkpoint-2/MANIFEST.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        workers = subprocess.run(["pgrep", "-P", str(agent.pid)], capture_output=True, text=True).stdout.split()
+        assert len(workers) == 2
+        os.kill(int(workers[1]), signal.SIGKILL)
+        agent.communicate(timeout=120)
+        assert agent.returncode != 0
+    assert not any(os.path.exists(f"/proc/{worker}") for worker in workers)
+    assert not (tmp_path / "killed/COMPLETE").exists()
+    done = finished(command(2, tmp_path / "killed"))
+    assert "Traceback" not in done.stderr
+    assert furthest(tmp_path / "whole", tmp_path / "killed") == 0
