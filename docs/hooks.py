@@ -55,6 +55,9 @@ def _preset(name: str) -> str:
     changed = [row for row in rows if row[1] != row[2]]
     if changed:
         parts.append(_table(("Setting", "Here", "Default"), changed))
+    if size := re.search(r"(\d+)gb", name):
+        asked = ["plan", "--model", "llama-2-7b", "--memory-gb", size[1], "--config", name]
+        parts.append(f"`alpaca-lora {' '.join(asked)}`:\n\n{_fence(_run(*asked))}")
     if shown.deviations:
         parts.append("What is done otherwise than in the source:\n\n" + "\n".join(f"- {x}" for x in shown.deviations))
     return "\n\n".join(parts)
@@ -68,9 +71,13 @@ def _shown(settings: Any, dotted: str) -> str:
 
 
 def _help(*command: str) -> str:
+    return _run(*command, "--help")
+
+
+def _run(*arguments: str) -> str:
     environment = os.environ | {"COLUMNS": _HELP_COLUMNS, "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
-    arguments = [sys.executable, "-m", "alpaca_lora", *command, "--help"]
-    return subprocess.run(arguments, env=environment, capture_output=True, encoding="utf-8", check=True).stdout
+    command = [sys.executable, "-m", "alpaca_lora", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True).stdout
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -37,6 +37,18 @@ def detect_hardware() -> Hardware:
     )
 
 
+def free_memory_bytes(hardware: Hardware) -> int:
+    """Return the memory of a device that nobody uses, as far as the system tells."""
+    if hardware.device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return hardware.memory_bytes
+    known = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    return int(known["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in known else hardware.memory_bytes
+
+
 def _cpu_has_bf16() -> bool:
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

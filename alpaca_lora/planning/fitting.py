@@ -64,7 +64,7 @@ def settle_memory(
         room_bytes: memory that is free; None takes that of the device.
 
     Returns:
-        The fastest choice that leaves a tenth of the memory free; what was decided before where nothing does.
+        The fastest choice that leaves a tenth of the memory free; the leanest where nothing does.
     """
     memory = int((room_bytes or hardware.memory_bytes) * _SPARE)
     free_batch, free_layers = asked.micro_batch_size is None, _layers_are_open(asked)
@@ -82,7 +82,10 @@ def settle_memory(
         ),
         shape,
     )
-    if found is None or found == config:
+    if found is None:
+        lean = _with(config, {"gradient_checkpointing": True} if free_layers else {})
+        found = _with(lean, {"micro_batch_size": batches[0]})
+    if found == config:
         return decided
     layers, needed = checkpointed_layers(shape, found), total_of(shape, found, hardware)
     kept = [reason for reason in decided.reasons if not reason.startswith(_replaced(free_batch, free_layers))]
@@ -217,6 +220,8 @@ def _changes(before: FinetuneConfig, after: FinetuneConfig) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if any(new[name] != old[name] for name in _ROWS):
         changes = {name: new[name] for name in _ROWS if new[name] is not None}
+    if new["kernels"]["checkpointed_layers"] != old["kernels"]["checkpointed_layers"]:
+        changes["gradient_checkpointing"] = new["gradient_checkpointing"]
     for name, value in new.items():
         if isinstance(value, dict):
             changes |= {f"{name}.{part}": value[part] for part in value if value[part] != old[name].get(part)}

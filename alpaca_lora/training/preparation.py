@@ -20,6 +20,7 @@ from alpaca_lora.planning import Decisions, Hardware, decide, decide_intervals, 
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
 from alpaca_lora.training import ranks
+from alpaca_lora.training.admission import refuse_what_cannot_fit, settle_for
 from alpaca_lora.training.dataset import DataReport, Rows, Split, build_dataset, encode_split, report_on, split_records
 from alpaca_lora.training.encoding import Rejection
 from alpaca_lora.training.progress import Progress
@@ -98,18 +99,15 @@ def prepare(
     """
     asked = load_config(config)
     loaded = read_dataset(data, column_map=asked.column_map or None, allow_empty_output=asked.allow_empty_output)
-    split = _split(loaded, asked)
-    prompter = Prompter(asked.template)
+    split, prompter = _split(loaded, asked), Prompter(asked.template)
     check_output_dir(Path(output_dir), base_dir=_path_of(base_model), data=_path_of(data))
-    base_dir, tokenizer = _locate(base_model, asked)
+    hardware = detect_hardware()
+    base_dir, tokenizer = _locate(base_model, asked, len(split.train), hardware)
     cache = open_cache(default_directory(), data_sha256=loaded.sha256, prompter=prompter, tokenizer=tokenizer)
     train, heldout, rejected = _encode(split, prompter, tokenizer, asked, cache, display)
-    hardware = detect_hardware()
-    decisions = decide(asked, rows=len(train), hardware=hardware, mean_tokens=float(train.lengths.mean()))
-    check_sharding(asked)
-    shared = ranks.shared_batch(asked, decisions.config)
-    rows = build_dataset(train, packed_length=shared.packed_length)
-    plan, intervals = _plan(shared, len(rows), evaluated=bool(heldout))
+    decisions = _decide(asked, base_dir, train, hardware)
+    rows = build_dataset(train, packed_length=decisions.config.packed_length)
+    plan, intervals = _plan(decisions.config, len(rows), evaluated=bool(heldout))
     sft_config(intervals.config, plan, Path(output_dir), hardware.device)
     return Preparation(
         base_model=_name_of(base_model, base_dir),
@@ -129,6 +127,14 @@ def prepare(
         plan=plan,
         notes=tuple(cache.notes) if cache else (),
     )
+
+
+def _decide(asked: FinetuneConfig, base_dir: Path, train: EncodedRows, hardware: Hardware) -> Decisions:
+    """Fill in what depends on the rows, the device, the model's shape, and the number of processes."""
+    check_sharding(asked)
+    decided = decide(asked, rows=len(train), hardware=hardware, mean_tokens=float(train.lengths.mean()))
+    settled = settle_for(base_dir, asked, decided, hardware)
+    return Decisions(ranks.shared_batch(asked, settled.config), settled.reasons)
 
 
 def _path_of(source: Any) -> Path | None:
@@ -190,9 +196,12 @@ def _name_of(base_model: str | Path, base_dir: Path) -> str:
     return str(base_dir) if _path_of(base_model) else str(base_model)
 
 
-def _locate(base_model: str | Path, config: FinetuneConfig) -> tuple[Path, PreTrainedTokenizerBase]:
+def _locate(
+    base_model: str | Path, config: FinetuneConfig, rows: int, hardware: Hardware
+) -> tuple[Path, PreTrainedTokenizerBase]:
     """Return where the base model is, and its tokenizer, once it is known that these settings can train it."""
     _refuse_several_devices()
+    refuse_what_cannot_fit(base_model, config, rows=rows, hardware=hardware)
     base_dir = locate_base_model(base_model)
     if config.quantization.method == "nf4" or config.optimizer != "adamw":
         require("bitsandbytes", extra="quant")

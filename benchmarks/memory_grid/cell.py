@@ -3,8 +3,8 @@
 Run:  python benchmarks/memory_grid/cell.py smollm2-135m 2048 512 '{"lora.rank": 8, "quantization.method": "nf4"}'
 
 The process first trains a model of two narrow layers, so that what torch and its libraries take for themselves is in
-the baseline. Then two figures of the real one are taken: the peak of the resident memory over the baseline (VmHWM), as the
-system sees it, and the most bytes that tensors held at once, counted operation by operation.
+the baseline. Then two figures of the real one are taken: the peak of the resident memory over the baseline (VmHWM), as
+the system sees it, and the most bytes that tensors held at once, counted operation by operation.
 """
 
 import functools

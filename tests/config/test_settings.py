@@ -265,8 +265,9 @@ def test_row_60_a_learning_rate_without_a_dot_is_a_number(tmp_path):
         ),
         pytest.param(
             "epochs: 1\npreset: alpaca-lora-7\n",
-            "run.yaml:2: unknown preset 'alpaca-lora-7'; did you mean 'alpaca-lora-7b'? presets: alpaca-lora-7b, "
-            "alpaca-qlora-24gb, auto, laptop-cpu, stanford-7b",
+            "run.yaml:2: unknown preset 'alpaca-lora-7'; did you mean 'alpaca-lora-7b'? presets: "
+            "alpaca-lora-24gb-bf16, alpaca-lora-7b, alpaca-qlora-12gb, alpaca-qlora-16gb, alpaca-qlora-24gb, "
+            "alpaca-qlora-8gb, auto, laptop-cpu, stanford-7b",
             id="a preset",
         ),
     ],
@@ -450,8 +451,9 @@ def test_a_source_that_is_neither_preset_nor_file_is_refused_with_the_closest_pr
     with pytest.raises(ConfigError) as caught:
         load_config("alpca-qlora-24gb")
     assert str(caught.value) == (
-        "'alpca-qlora-24gb' is neither a preset nor a file; did you mean 'alpaca-qlora-24gb'? presets: alpaca-lora-7b, "
-        "alpaca-qlora-24gb, auto, laptop-cpu, stanford-7b; the path of a YAML file also works"
+        "'alpca-qlora-24gb' is neither a preset nor a file; did you mean 'alpaca-qlora-24gb'? presets: "
+        "alpaca-lora-24gb-bf16, alpaca-lora-7b, alpaca-qlora-12gb, alpaca-qlora-16gb, alpaca-qlora-24gb, "
+        "alpaca-qlora-8gb, auto, laptop-cpu, stanford-7b; the path of a YAML file also works"
     )
     with pytest.raises(ConfigError, match="is neither a preset nor a file"):
         load_config(tmp_path)

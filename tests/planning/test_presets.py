@@ -6,7 +6,7 @@ import pytest
 
 from alpaca_lora.config import FinetuneConfig, config_from_dict, load_config
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.planning import available_presets, preset
+from alpaca_lora.planning import available_presets, plan, preset
 
 PUBLISHED = {
     "alpaca-lora-7b": {
@@ -72,6 +72,10 @@ DEVIATIONS = {
         "unpaged",
         "recomputed",
     ],
+    "alpaca-lora-24gb-bf16": [],
+    "alpaca-qlora-8gb": [],
+    "alpaca-qlora-12gb": [],
+    "alpaca-qlora-16gb": [],
     "auto": [],
     "laptop-cpu": [],
 }
@@ -89,7 +93,15 @@ def flat(values, above=""):
 
 
 def test_the_presets_are_these():
-    assert available_presets() == ("alpaca-lora-7b", "alpaca-qlora-24gb", "auto", "laptop-cpu", "stanford-7b")
+    assert available_presets() == tuple(sorted(DEVIATIONS))
+
+
+@pytest.mark.parametrize("name", [name for name in available_presets() if name.endswith(("gb", "gb-bf16"))])
+def test_a_preset_for_a_size_of_card_fits_a_7b_into_it(name):
+    gib = float(re.search(r"(\d+)gb", name)[1])
+    made = plan("llama-2-7b", name, memory_gb=gib)
+    assert made.fits
+    assert made.total_bytes < 0.95 * made.memory_bytes
 
 
 @pytest.mark.parametrize("name", available_presets())
@@ -128,6 +140,6 @@ def test_an_unknown_preset_is_answered_with_the_closest():
     with pytest.raises(ConfigError) as caught:
         preset("stanford")
     assert str(caught.value) == (
-        "unknown preset 'stanford'; did you mean 'stanford-7b'? presets: alpaca-lora-7b, alpaca-qlora-24gb, auto, "
-        "laptop-cpu, stanford-7b"
+        "unknown preset 'stanford'; did you mean 'stanford-7b'? presets: alpaca-lora-24gb-bf16, alpaca-lora-7b, "
+        "alpaca-qlora-12gb, alpaca-qlora-16gb, alpaca-qlora-24gb, alpaca-qlora-8gb, auto, laptop-cpu, stanford-7b"
     )

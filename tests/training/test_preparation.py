@@ -28,12 +28,6 @@ def test_two_visible_devices_name_the_variable_that_chooses_one(monkeypatch, tin
         prepare(tiny_base, "alpaca-mini", tmp_path / "run", None)
 
 
-def test_a_launcher_of_several_processes_is_refused(monkeypatch, tiny_base, tmp_path):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="without torchrun or accelerate launch"):
-        prepare(tiny_base, "alpaca-mini", tmp_path / "run", None)
-
-
 def test_preparing_writes_nothing(tiny_base, tmp_path):
     run = prepare(tiny_base, "alpaca-mini", tmp_path / "run", FinetuneConfig(max_length=1024))
     assert not (tmp_path / "run").exists()
