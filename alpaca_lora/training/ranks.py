@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from accelerate.data_loader import SeedableRandomSampler
 from torch import distributed
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError
@@ -92,6 +93,15 @@ def total(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def loudest(signal: int | None) -> int | None:
+    """Return the signal that any process got, so that all stop at the same step; None where none did."""
+    if size() == 1:
+        return signal
+    told = torch.tensor(signal or 0)
+    distributed.all_reduce(told, distributed.ReduceOp.MAX)
+    return int(told) or None
+
+
 def take_from_leader(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Give every process the values that the first one has."""
     if size() > 1:
@@ -131,6 +141,21 @@ def shared_batch(asked: FinetuneConfig, decided: FinetuneConfig) -> FinetuneConf
             "processes"
         )
     return decided.model_copy(update={"micro_batch_size": micro})
+
+
+def share_rows(rows: Any, order: Any, collator: Any, config: FinetuneConfig) -> DataLoader[Any]:
+    """Return this process's share of the rows, in the order that a single one would have.
+
+    Args:
+        rows: those of all processes.
+        order: the Trainer's sampler; one that takes no epoch is replaced as accelerate does in a single process.
+        collator: makes a batch, and knows what pads it.
+        config: settings without gaps.
+    """
+    if not hasattr(order, "set_epoch"):
+        order = SeedableRandomSampler(rows, data_seed=config.seed)
+    batches = RankBatches(order, config.micro_batch_size or 1)
+    return DataLoader(WithBlank(rows, collator.pad_id), batch_sampler=batches, collate_fn=collator)
 
 
 class RankBatches(Sampler[list[int]]):
