@@ -14,6 +14,7 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.training import ranks
 from alpaca_lora.training.checkpoints import STATE, choose_checkpoint, list_checkpoints
 from alpaca_lora.training.guards import Interruption
+from alpaca_lora.training.preflight import is_due, rehearse
 from alpaca_lora.training.preparation import Preparation
 from alpaca_lora.training.progress import Progress
 from alpaca_lora.training.recording import Recorder
@@ -138,6 +139,8 @@ def _attempt(
         try:
             _files.require_space(run_dir, trainer.checkpoint_bytes * missing)
             with interruption.armed():
+                if is_due(run):
+                    rehearse(trainer)
                 trainer.run(checkpoint)
         finally:
             trainer.fast_path.undo()

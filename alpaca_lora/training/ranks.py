@@ -8,6 +8,7 @@ that nobody sees and that is deleted. Nothing is started here: torchrun starts, 
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -20,10 +21,13 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from alpaca_lora.config import FinetuneConfig
-from alpaca_lora.errors import ConfigError
+from alpaca_lora.errors import ConfigError, RunError
 from alpaca_lora.models import IGNORED
 
 T = TypeVar("T")
+
+_LOST = re.compile(r"gloo|nccl|connection (closed|reset)", re.IGNORECASE)
+"""What the exchange says when the other side is gone."""
 
 _PATIENCE = timedelta(hours=2)
 """How long a process waits for the others, as while the first one checks its adapter."""
@@ -65,14 +69,31 @@ def from_leader(make: Callable[[], T]) -> T:
     return told[0]  # type: ignore[no-any-return]
 
 
+def received() -> Any:
+    """Return what the first process makes in its next `from_leader`, which the others only wait for."""
+    return from_leader(lambda: None)
+
+
 @contextlib.contextmanager
 def own_directory(run_dir: Path) -> Iterator[Path]:
-    """Yield where this process writes: the run directory for the first one, else a directory that is deleted."""
-    if rank() == 0:
-        yield run_dir
-        return
-    with tempfile.TemporaryDirectory(prefix="alpaca-lora-rank-") as scratch:
-        yield Path(scratch) / "run"
+    """Yield where this process writes: the run directory for the first one, else a directory that is deleted.
+
+    Raises:
+        RunError: another process ended, so that an exchange with it failed.
+    """
+    try:
+        if rank() == 0:
+            yield run_dir
+            return
+        with tempfile.TemporaryDirectory(prefix="alpaca-lora-rank-") as scratch:
+            yield Path(scratch) / "run"
+    except RuntimeError as error:
+        if size() > 1 and _LOST.search(str(error)):
+            raise RunError(
+                f"process {rank()} of {size()} lost the others: one of them ended, and says why itself unless it was "
+                "killed. The same command goes on from the newest checkpoint"
+            ) from error
+        raise
 
 
 def add_up_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -169,7 +169,7 @@ def _carry_out(
     display.stage("asking the tuned model")
     after = _look(model, run)
     if ranks.rank() > 0:
-        return ranks.from_leader(FinetuneResult.__new__)  # what the first process returns
+        return ranks.received()
     display.stage("saving and checking the adapter")
     sidecar = _sidecar(run, base, before, after, course.steps)
     save_adapter(model, run.tokenizer, run_dir / "adapter", sidecar=sidecar, initial=initial)

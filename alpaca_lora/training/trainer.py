@@ -179,7 +179,7 @@ class AlpacaTrainer(SFTTrainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return this process's share of the rows, in the order that a single one would have."""
         if ranks.size() == 1:
-            return super().get_train_dataloader()  # type: ignore[no-any-return, no-untyped-call]
+            return super().get_train_dataloader()
         return ranks.share_rows(self.train_dataset, self._get_train_sampler(), self.data_collator, self.settings)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -230,7 +230,8 @@ class AlpacaTrainer(SFTTrainer):
             final = self.run_dir / f"checkpoint-{step}"
             with _files.new_directory(final) as staged:
                 self._write_checkpoint(model, trial, staged)
-                seal(staged, step, self.run_id)
+                if ranks.rank() == 0:
+                    seal(staged, step, self.run_id)
             self.checkpoint_bytes = size_of(final)
         rotate(self.run_dir, self.settings.save_limit, best, self.run_id)
 

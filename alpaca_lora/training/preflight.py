@@ -1,0 +1,46 @@
+"""Find out before the first step whether the longest batch fits: run it once, forward and backward, and forget it.
+
+Otherwise a run dies when its longest records come, hours later. What runs out of memory here is tried again with a
+smaller forward pass, as it is in training.
+"""
+
+import torch
+
+from alpaca_lora.models.hardware import free_memory_bytes
+from alpaca_lora.planning import shape_of
+from alpaca_lora.planning.fitting import total_of
+from alpaca_lora.training.preparation import Preparation
+from alpaca_lora.training.trainer import AlpacaTrainer
+
+_TIGHT = 0.5
+"""Share of the free memory above which the plan of a run on a CPU is tried out; on CUDA every one is."""
+
+
+def is_due(run: Preparation) -> bool:
+    """Tell whether the forward pass of a run was decided here, and may be too large."""
+    if run.asked.micro_batch_size is not None or run.hardware.device == "mps":
+        return False
+    if run.hardware.device == "cuda":
+        return True
+    try:
+        planned = total_of(shape_of(run.base_dir), run.config, run.hardware)
+    except ValueError:  # an architecture that no plan is made for
+        return False
+    return planned > _TIGHT * free_memory_bytes(run.hardware)
+
+
+def rehearse(trainer: AlpacaTrainer) -> None:
+    """Run the longest micro-batch once; nothing of it stays, and no random number is drawn.
+
+    Args:
+        trainer: ready to train.
+    """
+    rows = trainer.train_dataset
+    lengths = rows.data.column("input_ids").combine_chunks().value_lengths().to_pylist()
+    longest = sorted(range(len(rows)), key=lambda index: -lengths[index])[: trainer.settings.micro_batch_size or 1]
+    batch = trainer._prepare_inputs(trainer.data_collator([rows[index] for index in longest]))
+    with torch.random.fork_rng():
+        try:
+            trainer.fast_path.loss(batch, float(sum(lengths))).backward()
+        finally:
+            trainer.model.zero_grad(set_to_none=True)

@@ -1,0 +1,75 @@
+"""The longest batch is tried before the first step; where it does not fit, a smaller forward pass learns the same."""
+
+import json
+
+import pytest
+import torch
+
+from alpaca_lora import finetune
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.kernels.fast_path import FastPath
+from alpaca_lora.training import preflight
+
+SETTINGS = {
+    "precision": "fp32",
+    "packing": False,
+    "batch_size": 8,
+    "epochs": 1,
+    "max_steps": 3,
+    "max_length": 1024,
+    "validation_size": 0,
+    "probe_size": 0,
+    "learning_rate": 1e-3,
+}
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Let forward passes of more than so many rows run out of memory; note the rows of each."""
+    seen, loss = [], FastPath.loss
+
+    def limit(most):
+        seen.clear()
+
+        def limited(self, batch, total):
+            seen.append(len(batch["input_ids"]))
+            if seen[-1] > most:
+                raise torch.OutOfMemoryError("a card that is too small")
+            return loss(self, batch, total)
+
+        monkeypatch.setattr(FastPath, "loss", limited)
+        return seen
+
+    return limit
+
+
+def losses_of(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_out_of_memory_before_the_first_step_halves_the_forward_pass_and_keeps_the_curve(
+    tiny_base, tmp_path, monkeypatch, fits
+):
+    monkeypatch.setattr(preflight, "free_memory_bytes", lambda hardware: 1)
+    fits(100)
+    finetune(tiny_base, "alpaca-mini", tmp_path / "roomy", config=FinetuneConfig(**SETTINGS), progress=False)
+    seen = fits(2)
+    tight = finetune(tiny_base, "alpaca-mini", tmp_path / "tight", config=FinetuneConfig(**SETTINGS), progress=False)
+    assert seen[:2] == [4, 2]  # the rehearsal, and the one with half of the rows
+    assert seen[2:] == [2] * 12  # three steps of eight rows
+    assert any("out of memory with micro_batch_size 4: went on from the start with 2" in note for note in tight.notes)
+    roomy, tight = losses_of(tmp_path / "roomy"), losses_of(tmp_path / "tight")
+    assert len(tight) == 3
+    assert tight == pytest.approx(roomy, abs=1e-5)
+
+
+def test_a_forward_pass_that_was_given_or_is_small_is_not_tried(tiny_base, tmp_path, monkeypatch, fits):
+    seen = fits(100)
+    finetune(tiny_base, "alpaca-mini", tmp_path / "small", config=FinetuneConfig(**SETTINGS), progress=False)
+    assert len(seen) == 6
+    monkeypatch.setattr(preflight, "free_memory_bytes", lambda hardware: 1)
+    seen.clear()
+    given = FinetuneConfig(**SETTINGS, micro_batch_size=4)
+    finetune(tiny_base, "alpaca-mini", tmp_path / "given", config=given, progress=False)
+    assert len(seen) == 6
