@@ -14,6 +14,8 @@ __all__ = ["SETTINGS", "render_estimate", "show_plan"]
 
 SETTINGS = (
     "quantization.method",
+    "quantization.double_quantization",
+    "train_on_prompt",
     "max_length",
     "packing",
     "packed_length",

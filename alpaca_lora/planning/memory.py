@@ -23,7 +23,10 @@ _CACHE_SHARE = 0.25  # of the machine's memory: kernels/fast_path.py
 _CUDA_CONTEXT = 0.8 * 2**30
 _CUDA_SLACK = 0.08
 _CPU_PROCESS = 0.6 * 2**30
-_CPU_SLACK = 0.05
+_CPU_SLACK = 0.065
+_HOLES_RECOMPUTED, _HOLES_UNPACKED = 4.0, 2.6
+"""Of a CPU's allocator, in sizes of a layer at work: holes that are left where layers are computed again, or weights
+unpacked, between tensors that stay. All three were fitted to the grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,9 @@ def items_of(
     ]
     moving = _activations(shape, config, parts, tokens)
     counted = [item for item in (*still, *moving) if item.bytes]
-    return (*counted, *_beside(device, sum(item.bytes for item in counted), sum(item.bytes for item in moving)))
+    total, moved = sum(item.bytes for item in counted), sum(item.bytes for item in moving)
+    holes = _holes(config) * tokens * (parts.layer + parts.working)
+    return (*counted, *(_beside_cuda(moved) if device == "cuda" else _beside_cpu(total, holes)))
 
 
 def _base(
@@ -149,13 +154,20 @@ def checkpointed_layers(shape: ModelShape, config: FinetuneConfig) -> int:
     return shape.layers if wanted is None else min(wanted, shape.layers)
 
 
-def _beside(device: str, counted: int, moving: int) -> Sequence[Item]:
-    if device == "cuda":
-        return [
-            Item("context", int(_CUDA_CONTEXT), "assumed", "of CUDA and cuBLAS; not measured on a GPU"),
-            Item("allocator slack", int(moving * _CUDA_SLACK), "assumed", "not measured on a GPU"),
-        ]
+def _holes(config: FinetuneConfig) -> float:
+    unpacked = config.quantization.method == "nf4"
+    return _HOLES_RECOMPUTED * bool(config.gradient_checkpointing) + _HOLES_UNPACKED * unpacked
+
+
+def _beside_cuda(moving: int) -> Sequence[Item]:
+    return [
+        Item("context", int(_CUDA_CONTEXT), "assumed", "of CUDA and cuBLAS; not measured on a GPU"),
+        Item("allocator slack", int(moving * _CUDA_SLACK), "assumed", "not measured on a GPU"),
+    ]
+
+
+def _beside_cpu(counted: int, holes: float) -> Sequence[Item]:
     return [
         Item("process", int(_CPU_PROCESS), "measured", "Python, torch and the other libraries"),
-        Item("allocator slack", int(counted * _CPU_SLACK), "measured", "freed memory that is kept, and oneDNN's own"),
+        Item("allocator slack", int(counted * _CPU_SLACK + holes), "measured", "freed memory that cannot be used"),
     ]

@@ -38,3 +38,9 @@ def test_cells_that_took_more_than_was_planned_are_faults(grid, cells):
 def test_every_cell_that_is_listed_was_measured(grid, cells):
     found = [[cell["shape"], cell["tokens"], cell["length"], cell["settings"]] for cell in cells]
     assert found == [[*given] for given in grid.CELLS]
+
+
+def test_the_table_of_the_documentation_is_that_of_this_code(grid, cells, repository):
+    document = (repository / "benchmarks/README.md").read_text(encoding="utf-8")
+    shown = document.partition("<!-- memory_grid:begin -->")[2].partition("<!-- memory_grid:end -->")[0]
+    assert shown.strip() == grid.table(list(grid.compared(cells)))
