@@ -4,6 +4,8 @@ Otherwise a run dies when its longest records come, hours later. What runs out o
 smaller forward pass, as it is in training.
 """
 
+from typing import Any
+
 import torch
 
 from alpaca_lora.models.hardware import free_memory_bytes
@@ -35,7 +37,7 @@ def rehearse(trainer: AlpacaTrainer) -> None:
     Args:
         trainer: ready to train.
     """
-    rows = trainer.train_dataset
+    rows: Any = trainer.train_dataset
     lengths = rows.data.column("input_ids").combine_chunks().value_lengths().to_pylist()
     longest = sorted(range(len(rows)), key=lambda index: -lengths[index])[: trainer.settings.micro_batch_size or 1]
     batch = trainer._prepare_inputs(trainer.data_collator([rows[index] for index in longest]))

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from accelerate.data_loader import SeedableRandomSampler
@@ -69,9 +69,9 @@ def from_leader(make: Callable[[], T]) -> T:
     return told[0]  # type: ignore[no-any-return]
 
 
-def received() -> Any:
-    """Return what the first process makes in its next `from_leader`, which the others only wait for."""
-    return from_leader(lambda: None)
+def received(kind: type[T]) -> T:
+    """Return what the first process makes in its next `from_leader`, an instance of `kind`."""
+    return from_leader(cast("Callable[[], T]", kind))  # only the first process calls it
 
 
 @contextlib.contextmanager

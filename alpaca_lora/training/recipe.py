@@ -169,7 +169,7 @@ def _carry_out(
     display.stage("asking the tuned model")
     after = _look(model, run)
     if ranks.rank() > 0:
-        return ranks.received()
+        return ranks.received(FinetuneResult)
     display.stage("saving and checking the adapter")
     sidecar = _sidecar(run, base, before, after, course.steps)
     save_adapter(model, run.tokenizer, run_dir / "adapter", sidecar=sidecar, initial=initial)
