@@ -30,7 +30,6 @@ from shape_cell import forget_peak, random_rows
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import SequentialSampler
-from transformers import TrainerCallback
 
 from alpaca_lora.adapters import attach_adapter
 from alpaca_lora.config import FinetuneConfig
@@ -113,7 +112,9 @@ def train(directory: Path, config: FinetuneConfig, tokens: int, folder: Path) ->
         config=config,
         plan=Plan(total_steps=2, warmup_steps=0, eval_steps=0, save_steps=3),
         run_dir=folder,
-        callback=TrainerCallback(),
+        run_id="",
+        origins=[],
+        callbacks=[],
     )
     trainer._get_train_sampler = lambda *_: SequentialSampler(rows)
     held = held_bytes(trainer.model)

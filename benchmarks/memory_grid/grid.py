@@ -84,15 +84,14 @@ def config_of_cell(tokens: int, length: int, settings: Mapping[str, Any]) -> Any
 
 
 def compared(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield each cell that ran, with the plan and its error."""
+    """Yield each cell with the plan and its error."""
     for cell in cells:
-        if "error" not in cell:
-            tensors, total = planned(cell)
-            yield cell | {
-                "planned_bytes": total,
-                "error": total / cell["peak_bytes"] - 1,
-                "tensor_error": tensors / cell["tensor_bytes"] - 1,
-            }
+        tensors, total = planned(cell)
+        yield cell | {
+            "planned_bytes": total,
+            "error": total / cell["peak_bytes"] - 1,
+            "tensor_error": tensors / cell["tensor_bytes"] - 1,
+        }
 
 
 def faults(rows: list[dict[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ Each cell is a process of its own, forked from one that has imported everything 
 
 import json
 import multiprocessing
+import sys
 from typing import Any
 
 import cell
@@ -25,8 +26,7 @@ def measured(given: tuple[str, int, int, dict[str, Any]]) -> dict[str, Any]:
     try:
         found = said.recv()
     except EOFError:
-        process.join()
-        found = {"error": f"exit status {process.exitcode}"}
+        sys.exit(f"{shape} {settings} does not run")
     process.join()
     return {"shape": shape, "tokens": tokens, "length": length, "settings": settings, **found}
 

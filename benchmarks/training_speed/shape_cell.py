@@ -49,6 +49,7 @@ def random_rows(length: int, row_tokens: int, count: int) -> list[dict[str, list
                 "input_ids": [token for record in ids for token in record],
                 "labels": [label for record in labels for label in record],
                 "position_ids": list(range(length)) * records,
+                "records": list(range(records)),
             }
         )
     return rows
