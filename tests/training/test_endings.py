@@ -29,6 +29,16 @@ def status(run):
     return json.loads((run / "status.json").read_text())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_health_gate():
+    """Leave out the gate at the end of each run, which starts an interpreter and is not in question here."""
+    from alpaca_lora.training import recipe
+
+    gate, recipe.check_adapter = recipe.check_adapter, lambda *_: ()
+    yield
+    recipe.check_adapter = gate
+
+
 @pytest.fixture(scope="module")
 def whole(run_tiny, tmp_path_factory):
     """The digest of the run that nothing happens to."""
@@ -146,17 +156,32 @@ def read(path):
     return path.read_text() if path.exists() else ""
 
 
-def test_a_run_that_a_signal_ended_ends_in_the_same_bytes(run_tiny, tmp_path, at_step, whole):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"precision": None},
+        {"neftune_alpha": 5.0},
+        {"gradient_checkpointing": True},
+        {"loraplus_ratio": 16.0},
+        {"lora": {"rank": 4, "rslora": True, "dora": True, "dropout": 0.1}},
+        {"kernels": {"enabled": False}},
+    ],
+    ids=lambda settings: "-".join(map(str, settings)) or "plain",
+)
+def test_a_run_that_a_signal_ended_ends_in_the_same_bytes(run_tiny, tmp_path, at_step, settings):
+    settings = {**FEW, **settings}
+    whole = run_tiny(tmp_path / "whole", **settings)
     at_step(3, lambda _: os.kill(os.getpid(), signal.SIGTERM))
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        first = run_tiny(tmp_path / "run", **FEW)
+        first = run_tiny(tmp_path / "run", **settings)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert (first.status, first.metrics["steps"]) == ("preempted", 3)
-    second = run_tiny(tmp_path / "run", **FEW)
+    second = run_tiny(tmp_path / "run", **settings)
     assert second.resumed_from.name == "checkpoint-3"
-    assert digest(second.output_dir) == whole
+    assert digest(second.output_dir) == digest(whole.output_dir)
 
 
 class TestFullDisk:
