@@ -28,7 +28,7 @@ bench: .venv/develop.stamp  ## training speed against other tools, two hours; BE
 	.venv/bin/python benchmarks/training_speed/run.py $(BENCH)
 
 crash: .venv/develop.stamp  ## every crash point, 200 random kills, and the stock trainer beside: two hours; CRASH="--every 20" for less
-	PYTHONPATH=. .venv/bin/python tests/crash/crash_points.py --stock $(CRASH)
+	PYTHONPATH=. .venv/bin/python tests/crash/crash_points.py $(CRASH)
 	PYTHONPATH=. .venv/bin/python tests/crash/random_kills.py
 
 .venv/bin/python:

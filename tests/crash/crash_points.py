@@ -47,7 +47,7 @@ def applies(mode, kind):
     return mode in KILLS or kind in ("write", "append", "flush", "rename")
 
 
-def ours(base, every, modes=MODES):
+def ours(base, every):
     """Enumerate our run; return the points that were tried and the faults that were found."""
     root = place()
     try:
@@ -55,7 +55,7 @@ def ours(base, every, modes=MODES):
         code, reference, operations = attempt(lambda: train(base, run), root)
         if code or reference["code"]:
             raise SystemExit(f"the reference run failed: {reference}")
-        points = [(at, mode) for at, (kind, _) in enumerate(operations) for mode in modes if applies(mode, kind)][
+        points = [(at, mode) for at, (kind, _) in enumerate(operations) for mode in MODES if applies(mode, kind)][
             ::every
         ]
         found, tried = [], []
@@ -120,22 +120,27 @@ def stock(base, every):
         shutil.rmtree(root, ignore_errors=True)
 
 
-def main(arguments=None):
-    """Print a line for each mode, and for the stock trainer; return 1 if a point of ours failed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", type=Path, help="directory of the base model; none makes a tiny one")
-    parser.add_argument("--every", type=int, default=1, help="try only every n-th point")
-    parser.add_argument("--modes", default=",".join(MODES), help="comma-separated")
-    parser.add_argument("--stock", action="store_true", help="try the stock trainer too")
-    options = parser.parse_args(arguments)
-    warm()
-    base = base_of(options.base)
-    points, found = ours(base, options.every, tuple(options.modes.split(",")))
+def report(points, found):
+    """Print a line for each mode and one for all."""
     failed = collections.Counter(fault.partition(" ")[0] for fault in found)
     for mode, count in collections.Counter(mode for _, mode in points).items():
         print(f"{mode:18} {count - failed[mode]} of {count} resumed to the reference bytes")
     print(f"{'alpaca-lora':18} {len(points) - len(found)} of {len(points)}", flush=True)
-    if options.stock:
+
+
+def main(arguments=None):
+    """Try the trainers; return 1 if a point of ours failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", type=Path, help="directory of the base model; none makes a tiny one")
+    parser.add_argument("--every", type=int, default=1, help="try only every n-th point")
+    parser.add_argument("--trainer", choices=["ours", "stock", "both"], default="both")
+    options = parser.parse_args(arguments)
+    warm()
+    base, found = base_of(options.base), []
+    if options.trainer != "stock":
+        points, found = ours(base, options.every)
+        report(points, found)
+    if options.trainer != "ours":
         count, ends = stock(base, options.every)
         print(f"{'SFTTrainer':18} {ends['equal']} of {count}  {json.dumps(dict(ends))}", flush=True)
     return int(bool(found))

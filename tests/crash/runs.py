@@ -140,6 +140,11 @@ def digest(directory):
 
 def train_stock(base, directory, resume):
     """Do the same training with trl's trainer as it comes, resumed as its users resume; return the adapter's digest."""
+    with Path(os.devnull).open("w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        return _train_stock(base, directory, resume)
+
+
+def _train_stock(base, directory, resume):
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -169,7 +174,6 @@ def train_stock(base, directory, resume):
         peft_config=LoraConfig(r=4, lora_alpha=8, lora_dropout=0.1, target_modules="all-linear"),
     )
     found = resume and Path(directory).is_dir() and get_last_checkpoint(str(directory))
-    with Path(os.devnull).open("w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-        trainer.train(resume_from_checkpoint=True if found else None)
+    trainer.train(resume_from_checkpoint=True if found else None)
     state = {name: value for name, value in trainer.model.state_dict().items() if "lora_" in name}
     return sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest()

@@ -30,7 +30,9 @@ def test_the_run_directory_holds_what_it_promises(finished):
         "loss.png",
         "README.md",
         "COMPLETE",
+        "status.json",
     }
+    assert json.loads((finished.output_dir / "status.json").read_text()) == {"status": "completed", "reason": ""}
 
 
 def test_training_lowers_the_loss_on_records_that_it_never_saw(finished):
@@ -154,15 +156,22 @@ class TestResume:
         assert digest(result) == digest(finished)
         assert [path.name for path in run.glob("checkpoint-*")] == ["checkpoint-6"]
         assert fault_of(run / "checkpoint-6") is None
-        assert result.notes == ("skipped checkpoint-6: optimizer.pt has changed since it was written",)
+        assert result.notes == (
+            "skipped checkpoint-6: optimizer.pt has changed since it was written; it is now quarantine/checkpoint-6",
+        )
+        assert (run / "quarantine" / "checkpoint-6" / "optimizer.pt").read_bytes() == b"torn"
 
-    def test_if_no_checkpoint_verifies_it_refuses_to_start_over(self, interrupted, run_tiny):
+    def test_if_no_checkpoint_verifies_it_begins_anew_and_deletes_nothing(self, interrupted, run_tiny, finished):
         shutil.copytree(interrupted / "checkpoint-4", interrupted / "checkpoint-5")
         (interrupted / "checkpoint-4" / "optimizer.pt").write_bytes(b"")
-        with pytest.raises(
-            RunError, match=r"no checkpoint .* verifies: skipped checkpoint-5: .*; skipped checkpoint-4"
-        ):
-            run_tiny(interrupted)
+        result = run_tiny(interrupted)
+        assert result.resumed_from is None
+        assert result.notes[-1] == "no checkpoint verified, so training began anew; nothing was deleted"
+        assert {path.name for path in (interrupted / "quarantine").iterdir() if path.is_dir()} == {
+            "checkpoint-4",
+            "checkpoint-5",
+        }
+        assert digest(result) == digest(finished)
 
     def test_never_refuses_a_directory_with_a_run(self, interrupted, run_tiny):
         with pytest.raises(RunError, match="resume is 'never'"):
