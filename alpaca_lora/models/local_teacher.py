@@ -65,14 +65,18 @@ class LocalTeacher:
         return text
 
     async def answer(self, request: Request) -> Answer:
-        """Ask once; see `Teacher.answer`."""
-        return await asyncio.to_thread(self._answer, request)
+        """Ask once; see `Teacher.answer`. Cancelling it ends the answer at its next token."""
+        cancelled = threading.Event()
+        try:
+            return await asyncio.to_thread(self._answer, request, cancelled)
+        finally:
+            cancelled.set()
 
     async def close(self) -> None:
         """Forget the loaded model; the next question loads it again."""
         self._loaded = None
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request, cancelled: threading.Event) -> Answer:
         prompt = request.prompt + request.opening
         used = self.most_prompt_tokens(request)
         most = min(request.max_tokens, self._most_tokens, self._positions - used)
@@ -86,7 +90,9 @@ class LocalTeacher:
         with self._turn:
             if self._loaded is None:
                 self._loaded = load_base_model(self._directory, precision=best_precision(), device=self._device)
-            (response,) = generate_responses(self._loaded, self._tokenizer, [prompt], decoding, stop_texts=stops)
+            (response,) = generate_responses(
+                self._loaded, self._tokenizer, [prompt], decoding, stop_texts=stops, stop=cancelled
+            )
         ends = [place for stop in stops if (place := response.text.find(stop)) >= 0]
         text = response.text[: min(ends)] if ends else response.text
         return Answer(
