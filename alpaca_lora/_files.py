@@ -6,20 +6,28 @@ the same way, so `checkpoint-8/` exists only when everything in it does.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from alpaca_lora.errors import RunError
+from alpaca_lora.errors import DiskFullError, RunError
 
 _STAGING_PREFIX = ".staging-"
 _RETIRED_PREFIX = ".retired-"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_IN_WORDS = re.compile(
+    r"No space left on device|os error 28\b|\d+ requested and \d+ written|PytorchStreamWriter failed|unexpected pos \d+"
+)
+"""What safetensors, tokenizers, NumPy and torch say, whose errors carry no number."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -84,6 +92,50 @@ def reserve_space(path: Path, size_bytes: int) -> None:
         except OSError:
             path.unlink()
             raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error means that there is no room to write."""
+    return (isinstance(error, OSError) and error.errno in _FULL) or bool(_FULL_IN_WORDS.search(str(error)))
+
+
+def require_space(directory: Path, needed_bytes: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        DiskFullError: less than this is free where the directory is, or will be.
+    """
+    place = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed_bytes:
+        raise DiskFullError(
+            f"{str(directory)!r} needs {needed_bytes / 2**20:,.1f} MiB and {free / 2**20:,.1f} MiB are free: make "
+            "room, or choose another place"
+        )
+
+
+def set_aside(path: Path, reason: str) -> Path:
+    """Move a file or directory into `quarantine/` beside it, where the reason is written down; nothing is deleted.
+
+    Returns:
+        Where it is now.
+    """
+    shelf = path.parent / "quarantine"
+    shelf.mkdir(exist_ok=True)
+    names = (path.name if number == 1 else f"{path.name}-{number}" for number in itertools.count(1))
+    target = next(shelf / name for name in names if not (shelf / name).exists())
+    path.rename(target)
+    _sync_directory(path.parent)
+    write_text(shelf / f"{target.name}.txt", f"{reason}\n")
+    return target
+
+
+def remove_directory(path: Path) -> None:
+    """Delete a directory so that no reader meets it half deleted: it is hidden first."""
+    hidden = path.with_name(f"{_STAGING_PREFIX}{path.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    path.rename(hidden)
+    shutil.rmtree(hidden)
 
 
 def open_journal(path: Path) -> IO[str]:

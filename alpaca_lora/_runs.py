@@ -1,7 +1,8 @@
 """A run directory: what was asked for, what happened, and whether it finished.
 
 `run.json` is a contract. A second run may enter the directory only to finish the same work, so everything that decides
-the result is compared first; what merely decides how it is watched (logging, saving) may differ.
+the result is compared first; what merely decides how it is watched (logging, saving) may differ, and a run may be made
+longer.
 """
 
 import contextlib
@@ -9,9 +10,10 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alpaca_lora import _files
 from alpaca_lora.errors import ConfigError, RunError
@@ -20,9 +22,13 @@ CONTRACT = "run.json"
 METRICS = "metrics.jsonl"
 COMPLETE = "COMPLETE"
 JOURNAL = "journal.jsonl"
+STATUS = "status.json"
+
+Status = Literal["running", "completed", "preempted", "stopped", "failed"]
 
 _FREE = frozenset({"save_limit", "logging_steps", "report_to", "resume"})
 _FREE_UNLESS_BEST = frozenset({"eval_steps", "save_steps"})
+_EXTENDABLE = frozenset({"config.epochs", "config.max_steps", "total_steps"})
 _PACKAGES = (
     "torch",
     "transformers",
@@ -80,18 +86,27 @@ def _foreign(path: Path) -> list[str]:
     return sorted(item.name for item in path.iterdir() if not item.name.startswith("."))
 
 
-def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> bool:
+@dataclass(frozen=True)
+class Entry:
+    """How a run found its directory."""
+
+    complete: bool
+    """Whether there is nothing left to do."""
+
+    notes: tuple[str, ...] = ()
+    """What differs from before and is allowed to, one sentence each."""
+
+
+def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Entry:
     """Write the contract of a new run, or check that this is the run that the directory holds.
 
-    Call it while holding the directory's lock.
+    A run may be entered to make it longer: more epochs, or a higher `max_steps`. Call it while holding the directory's
+    lock.
 
     Args:
         run_dir: the run's directory.
         contract: everything that decides the result, as JSON values.
         resume: `never` refuses a directory that holds a run.
-
-    Returns:
-        Whether the run is complete already.
 
     Raises:
         RunError: the directory holds another run; the message lists each difference, old and new.
@@ -99,22 +114,50 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> boo
     path = run_dir / CONTRACT
     if not path.exists() or not _worth_keeping(run_dir):
         _files.write_json(path, contract)
-        return False
+        return Entry(complete=False)
     if resume == "never":
         raise RunError(f"{str(run_dir)!r} holds a run already and resume is 'never': give a new output_dir")
+    old = _read_contract(path)
+    differences = _differences(old, contract)
+    if not differences:
+        return Entry(complete=(run_dir / COMPLETE).exists())
+    if not _is_longer(old, contract, set(differences)):
+        raise RunError(
+            f"{str(run_dir)!r} holds another run: {'; '.join(differences.values())}. "
+            "Give a new output_dir, or the old settings to go on"
+        )
+    (run_dir / COMPLETE).unlink(missing_ok=True)  # first: a crash here leaves the old run, unfinished
+    _files.write_json(path, {**contract, "run_id": old.get("run_id")})
+    said = f"the run is made longer: {'; '.join(differences.values())}"
+    if contract["config"].get("lr_schedule") != "constant":
+        said += "; its learning rate follows the longer schedule from here on"
+    return Entry(complete=False, notes=(said,))
+
+
+def _read_contract(path: Path) -> dict[str, Any]:
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(old, dict):
             raise ValueError(f"an object is expected, found {type(old).__name__}")
     except (ValueError, RecursionError) as error:
         raise RunError(f"{str(path)!r} is damaged ({error}): give a new output_dir") from error
-    differences = _differences(old, contract)
-    if differences:
-        raise RunError(
-            f"{str(run_dir)!r} holds another run: {'; '.join(differences)}. "
-            "Give a new output_dir, or the old settings to go on"
-        )
-    return (run_dir / COMPLETE).exists()
+    return old
+
+
+def _is_longer(old: Mapping[str, Any], new: Mapping[str, Any], differences: set[str]) -> bool:
+    before, after = old.get("total_steps"), new.get("total_steps")
+    return differences <= _EXTENDABLE and isinstance(before, int) and isinstance(after, int) and before < after
+
+
+def run_id_of(run_dir: Path) -> str:
+    """Return the id that a run got when it was begun; its checkpoints carry it."""
+    return str(_read_contract(run_dir / CONTRACT).get("run_id", ""))
+
+
+def record_status(run_dir: Path, status: Status, reason: str = "") -> None:
+    """Write down how a run stands; a disk without room for it is no reason to fail once more."""
+    with contextlib.suppress(OSError):
+        _files.write_json(run_dir / STATUS, {"status": status, "reason": reason})
 
 
 def _worth_keeping(run_dir: Path) -> bool:
@@ -124,17 +167,18 @@ def _worth_keeping(run_dir: Path) -> bool:
     )
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    ignored = {"environment", "decisions"} if not prefix else set()
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return a sentence for each setting that differs, by its dotted name."""
+    found: dict[str, str] = {}
+    ignored = {"environment", "decisions", "run_id"} if not prefix else set()
     if prefix == "config.":
         ignored = set(_FREE if new.get("keep_best") else _FREE | _FREE_UNLESS_BEST)
     for key in sorted({*old, *new} - ignored):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += _differences(before, after, f"{prefix}{key}.")
+            found |= _differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key} was {_short(before)}, now {_short(after)}")
+            found[f"{prefix}{key}"] = f"{prefix}{key} was {_short(before)}, now {_short(after)}"
     return found
 
 

@@ -23,7 +23,9 @@ Each one is also a builtin, so that code which knows nothing of this library can
     ├─ TeacherError (RuntimeError)          a teacher that cannot be asked
     │  └─ TeacherRefusedError               it refused for good: a wrong key, an unknown model, a redirect
     ├─ RunError (RuntimeError)              a run directory that is in use, foreign, or not resumable
+    ├─ DiskFullError (OSError)              no room for what a run must write; older checkpoints are unharmed
     ├─ NonFiniteLossError (ArithmeticError) training produced NaN or infinity
+    ├─ DivergenceError (ArithmeticError)    the loss rose far above where it began, and stayed there
     └─ MissingDependencyError (ImportError) an optional package is not installed
 
 A message says what is wrong with the value, what is allowed, and what to do.
@@ -34,6 +36,8 @@ __all__ = [
     "AdapterError",
     "AlpacaLoraError",
     "ConfigError",
+    "DiskFullError",
+    "DivergenceError",
     "EmptyAdapterError",
     "EncodingError",
     "ExportError",
@@ -157,6 +161,14 @@ class RunError(AlpacaLoraError, RuntimeError):
 
 class NonFiniteLossError(AlpacaLoraError, ArithmeticError):
     """Training produced NaN or infinity and was stopped."""
+
+
+class DivergenceError(AlpacaLoraError, ArithmeticError):
+    """The loss stayed finite but rose far above where it began, and training was stopped."""
+
+
+class DiskFullError(AlpacaLoraError, OSError):
+    """The disk has no room for what a run must write; what was written before is unharmed."""
 
 
 class MissingDependencyError(AlpacaLoraError, ImportError):

@@ -52,7 +52,7 @@ def test_an_error_is_ours_and_a_builtin(error):
 
 @pytest.mark.parametrize("error", [error for error in CLASSES if error is not errors.AlpacaLoraError])
 def test_an_error_can_be_caught_by_code_that_does_not_know_this_library(error):
-    specific = {ArithmeticError, ImportError, RuntimeError, ValueError}
+    specific = {ArithmeticError, ImportError, OSError, RuntimeError, ValueError}
     assert len(specific & set(error.__mro__)) == 1
 
 

@@ -14,11 +14,14 @@ from alpaca_lora._runs import (
     COMPLETE,
     CONTRACT,
     METRICS,
+    STATUS,
     check_output_dir,
     enter_run,
     environment,
     read_metrics,
+    record_status,
     rewind_metrics,
+    run_id_of,
 )
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, RunError
@@ -44,7 +47,7 @@ def configured(**settings):
 @pytest.fixture
 def begun(tmp_path):
     """The directory of a run that has written its first checkpoint."""
-    assert not enter_run(tmp_path, WANTED, resume="auto")
+    assert not enter_run(tmp_path, WANTED, resume="auto").complete
     (tmp_path / "checkpoint-8").mkdir()
     return tmp_path
 
@@ -56,25 +59,25 @@ def complete(begun):
 
 
 def test_a_new_run_writes_its_contract(tmp_path):
-    assert not enter_run(tmp_path / "run", WANTED, resume="auto")
+    assert not enter_run(tmp_path / "run", WANTED, resume="auto").complete
     assert json.loads((tmp_path / "run" / CONTRACT).read_text()) == WANTED
 
 
 def test_the_same_run_may_go_on(begun):
     before = (begun / CONTRACT).read_bytes()
-    assert not enter_run(begun, WANTED, resume="auto")
+    assert not enter_run(begun, WANTED, resume="auto").complete
     assert (begun / CONTRACT).read_bytes() == before
 
 
 def test_a_complete_run_is_recognised(complete):
-    assert enter_run(complete, WANTED, resume="auto")
+    assert enter_run(complete, WANTED, resume="auto").complete
 
 
 @pytest.mark.parametrize(
     ("wanted", "difference"),
     [
         (changed(base_model="./other"), "base_model was 'smollm2-135m', now './other'"),
-        (changed(total_steps=200), "total_steps was 100, now 200"),
+        (changed(total_steps=50), "total_steps was 100, now 50"),
         (configured(seed=7), f"config.seed was {FinetuneConfig().seed}, now 7"),
         (changed(data={"name": "alpaca-mini", "sha256": "b" * 64}), f"data.sha256 was '{'a' * 56}…, now '{'b' * 56}…"),
         (configured(lora=WANTED["config"]["lora"] | {"rank": 3}), "config.lora.rank was 16, now 3"),
@@ -89,6 +92,40 @@ def test_another_run_is_refused_with_what_was_and_what_is(wanted, difference, be
     message = f"{str(begun)!r} holds another run: {difference}. Give a new output_dir, or the old settings to go on"
     assert str(caught.value) == message
     assert (begun / CONTRACT).read_bytes() == before
+
+
+def longer(**settings):
+    return configured(**settings) | {"total_steps": 200}
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_a_run_may_be_made_longer_and_says_so(schedule, tmp_path):
+    first = changed(run_id="a", config=WANTED["config"] | {"epochs": 1, "lr_schedule": schedule})
+    enter_run(tmp_path, first, resume="auto")
+    (tmp_path / COMPLETE).touch()
+    second = first | {"run_id": "b", "total_steps": 200, "config": first["config"] | {"epochs": 2}}
+    entry = enter_run(tmp_path, second, resume="auto")
+    said = "the run is made longer: config.epochs was 1, now 2; total_steps was 100, now 200"
+    assert entry.notes == (
+        said if schedule == "constant" else f"{said}; its learning rate follows the longer schedule from here on",
+    )
+    assert not entry.complete
+    assert not (tmp_path / COMPLETE).exists()
+    assert run_id_of(tmp_path) == "a"
+    assert enter_run(tmp_path, second, resume="auto").notes == ()
+
+
+def test_a_longer_run_may_differ_in_nothing_else(begun):
+    with pytest.raises(RunError, match=r"config\.max_steps was None, now 200; config\.seed was 42, now 7; total_steps"):
+        enter_run(begun, longer(max_steps=200, seed=7), resume="auto")
+
+
+def test_how_a_run_stands_is_written_down(tmp_path):
+    record_status(tmp_path, "failed", "NonFiniteLossError: the loss is nan")
+    assert json.loads((tmp_path / STATUS).read_text()) == {
+        "status": "failed",
+        "reason": "NonFiniteLossError: the loss is nan",
+    }
 
 
 def test_all_differences_are_named_at_once(begun):
@@ -128,13 +165,13 @@ def test_a_name_is_free_only_among_the_settings(begun):
 
 
 def test_versions_and_reasons_may_change(begun):
-    assert not enter_run(begun, changed(environment={"torch": "3.0"}, decisions=[]), resume="auto")
+    assert not enter_run(begun, changed(environment={"torch": "3.0"}, decisions=[]), resume="auto").complete
 
 
 def test_a_run_that_failed_before_its_first_checkpoint_may_be_done_anew(tmp_path):
     enter_run(tmp_path, WANTED, resume="auto")
     (tmp_path / METRICS).write_text('{"step": 0, "heldout_loss": 2.0}\n')
-    assert not enter_run(tmp_path, configured(seed=7), resume="never")
+    assert not enter_run(tmp_path, configured(seed=7), resume="never").complete
     assert json.loads((tmp_path / CONTRACT).read_text()) == configured(seed=7)
 
 

@@ -5,18 +5,14 @@
 """
 
 import errno
-import re
 import sys
 import textwrap
 from collections.abc import Iterator
 
-from alpaca_lora.errors import AlpacaLoraError, ParityError
+from alpaca_lora._files import is_disk_full
+from alpaca_lora.errors import AlpacaLoraError, DiskFullError, ParityError
 
 __all__ = ["Terminated", "explain"]
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FULL_IN_WORDS = re.compile(r"No space left on device|\d+ requested and \d+ written")
-"""What safetensors and NumPy say, whose errors carry no number."""
 
 _RESUME = {
     "finetune": "\nnothing that was saved is lost: the same command goes on from the run's newest checkpoint",
@@ -40,7 +36,11 @@ def explain(error: BaseException, command: str) -> int:
     resume = _RESUME.get(command, "")
     if isinstance(error, KeyboardInterrupt):
         return _say(f"interrupted{resume}", 143 if isinstance(error, Terminated) else 130)
-    if any(_is_full(cause) for cause in _causes(error)):
+    if isinstance(error, DiskFullError):
+        return _say(f"error: {error}{resume}", 4)
+    if any(isinstance(cause, OSError) and cause.errno == errno.EIO for cause in _causes(error)):
+        return _say(f"error: the disk failed to read or write ({error}): check it and try again{resume}", 4)
+    if any(map(is_disk_full, _causes(error))):
         return _say(f"error: the disk is full: make room and try again{resume}", 4)
     if any(_is_out_of_memory(cause) for cause in _causes(error)):
         return _say(f"error: out of memory{_LESS_MEMORY if training else ''}{resume}", 4)
@@ -67,10 +67,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
-
-
-def _is_full(error: BaseException) -> bool:
-    return (isinstance(error, OSError) and error.errno in _FULL) or bool(_FULL_IN_WORDS.search(str(error)))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -23,16 +23,19 @@ _RENAMED = {
     "prompt_template_name": "--template",
     "resume_from_checkpoint": "--resume",
 }
-_SWITCHES = {"train_on_inputs": ("--no-train-on-prompt", "--train-on-prompt")}
+_SWITCHES = {
+    "train_on_inputs": ("--no-train-on-prompt", "--train-on-prompt"),
+    "group_by_length": ("--no-group-by-length", "--group-by-length"),
+}
 _DROPPED = {
-    "group_by_length": "its order could not be repeated; --packing wastes less and can be",
     "add_eos_token": "every answer is trained with its end-of-text token",
     "wandb_project": "set WANDB_PROJECT in the environment and give --report-to wandb",
     "wandb_run_name": "set WANDB_NAME in the environment and give --report-to wandb",
     "wandb_watch": "set WANDB_WATCH in the environment and give --report-to wandb",
     "wandb_log_model": "set WANDB_LOG_MODEL in the environment and give --report-to wandb",
 }
-_BOOLEANS = {*_SWITCHES, "group_by_length", "add_eos_token"}
+_TODAY = {*_RENAMED.values(), *(flag for flags in _SWITCHES.values() for flag in flags)}
+_BOOLEANS = {*_SWITCHES, "add_eos_token"}
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _PRESET = "alpaca-lora-7b"
 
@@ -67,7 +70,7 @@ def translate(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _recognise(spelled: str) -> tuple[str | None, bool]:
     """Return the name of an old flag, or None, and whether it is written as `--noflag`."""
     name = spelled.removeprefix("--").replace("-", "_")
-    if not spelled.startswith("--") or spelled in _RENAMED.values():
+    if not spelled.startswith("--") or spelled in _TODAY:
         return None, False
     if name.removeprefix("no") in _BOOLEANS:
         return name.removeprefix("no"), name not in _BOOLEANS

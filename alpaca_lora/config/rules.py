@@ -161,6 +161,12 @@ def _packing_disagreements(config: "FinetuneConfig") -> Iterator[Fault]:
             "packed_length",
             "packing",
         )
+    if config.group_by_length and config.packing:
+        yield _fault(
+            "config.group_by_length is for rows of one record each, and config.packing is on; leave one of them out",
+            "group_by_length",
+            "packing",
+        )
 
 
 def _module_fault(name: Any) -> str | None:

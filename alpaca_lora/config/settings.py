@@ -74,6 +74,10 @@ class FinetuneConfig(Settings):
     """Longest packed row in tokens, at least max_length. None: decided from the hardware, but max_length where
     batch_size or micro_batch_size is given."""
 
+    group_by_length: bool = False
+    """Put rows of about the same length into one batch, as alpaca-lora of 2023 could; not with packing, which pads
+    less."""
+
     validation_size: Annotated[int | float | None, AfterValidator(held_out)] = None
     """Records held out: a count from 1 up, or a share below 1; 0 holds out none. None: the data's own held-out set,
     else 5 %, at most 500."""

@@ -236,7 +236,8 @@ def _settle_packing(choices: _Choices, rows: int, mean_tokens: float, hardware: 
     steps = packed // max(config.batch_size or _smallest_batch(rows, packed, packed=True), config.micro_batch_size or 1)
     fits = config.packed_length is not None or steps >= _FEWEST_PACKED_STEPS
     filled = f"{rows} records of about {mean_tokens:.0f} tokens fill {'' if fits else 'only '}{packed} rows of {length}"
-    if not choices.settle("packing", fits, filled):
+    grouped = config.group_by_length
+    if not choices.settle("packing", fits and not grouped, "rows are grouped by length" if grouped else filled):
         return None, rows
     reason = f"about {rows / packed:.0f} records a row"
     choices.settle(

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from alpaca_lora._files import write_bytes
+from alpaca_lora import _files
 from alpaca_lora._optional import require
 from alpaca_lora.reporting.curve import LossCurve, read_loss_curve
 from alpaca_lora.reporting.summary import Metrics
@@ -37,7 +37,7 @@ def draw_loss(metrics: Metrics, path: Path) -> None:
         _draw_curve(axes, read_loss_curve(metrics))
         canvas = agg.FigureCanvasAgg(figure)
         canvas.draw()
-    write_bytes(path, _encode(canvas.get_width_height(), bytes(canvas.buffer_rgba())))
+    _files.write_bytes(path, _encode(canvas.get_width_height(), bytes(canvas.buffer_rgba())))
 
 
 def _encode(size: tuple[int, int], pixels: bytes) -> bytes:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora.config import FinetuneConfig
@@ -27,6 +28,9 @@ from alpaca_lora.training.rows import EncodedRows, gather_rows
 
 _FEW = 1000
 """Records that are encoded in a moment: only where there are more is progress shown and the result kept."""
+
+_GROUP_BATCHES = 50
+"""Batches whose rows are sorted by length together; fifty are what transformers takes."""
 
 Rows: TypeAlias = Dataset
 """Rows as the trainer takes them."""
@@ -167,7 +171,9 @@ def _check_fit(rows: EncodedRows, rejected: Sequence[Rejection], config: Finetun
 
 
 def build_dataset(rows: EncodedRows, *, packed_length: int | None) -> Rows:
-    """Return rows for the trainer: `input_ids`, `labels` and `position_ids`, which restart at each record.
+    """Return rows for the trainer: `input_ids`, `labels`, `position_ids`, which restart at each record, and `records`.
+
+    The last says which of the encoded records are in a row, so that a fault can be traced to them.
 
     They are Arrow arrays from the start, since trl takes nothing but a `datasets.Dataset`.
 
@@ -189,7 +195,42 @@ def build_dataset(rows: EncodedRows, *, packed_length: int | None) -> Rows:
     borders = pa.array(ends[np.concatenate(([0], sizes.cumsum()))])
     columns = {"input_ids": ids, "labels": labels, "position_ids": positions}
     lists = {name: pa.LargeListArray.from_arrays(borders, pa.array(values)) for name, values in columns.items()}
+    lists["records"] = pa.LargeListArray.from_arrays(pa.array(np.concatenate(([0], sizes.cumsum()))), pa.array(order))
     return Dataset(pa.table(lists), fingerprint="rows")  # without one it would hash everything
+
+
+class LengthGroups(Sampler[int]):
+    """An order of rows in which those of one batch are about equally long, so that little is padded.
+
+    The rows are shuffled, cut into groups of fifty batches, and sorted within each; then the batches are shuffled. The
+    order follows from seed and epoch alone, so that a resumed run takes up exactly where it was.
+
+    Args:
+        rows: what `build_dataset` returned.
+        batch_size: rows of an optimizer step.
+        seed: decides the order.
+    """
+
+    def __init__(self, rows: Rows, batch_size: int, seed: int) -> None:
+        offsets = rows.data.column("input_ids").combine_chunks().offsets.to_numpy()
+        self.lengths, self.batch_size, self.seed, self.epoch = np.diff(offsets), batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; the data loader does, at the start of each."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        draw = np.random.default_rng([self.seed, self.epoch])
+        shuffled = draw.permutation(len(self))
+        group = self.batch_size * _GROUP_BATCHES
+        parts = [shuffled[start : start + group] for start in range(0, len(self), group)]
+        order = np.concatenate([part[np.argsort(-self.lengths[part], kind="stable")] for part in parts])
+        whole = len(self) // self.batch_size * self.batch_size
+        batches = draw.permutation(order[:whole].reshape(-1, self.batch_size))
+        return iter([*batches.flatten().tolist(), *order[whole:].tolist()])
 
 
 def report_on(
@@ -225,7 +266,10 @@ class Collator:
     packed: bool
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return `input_ids`, `labels`, `position_ids` or `attention_mask`, each (rows, longest), and `real_tokens`."""
+        """Return tensors of shape (rows, longest), and `real_tokens` of shape (rows).
+
+        They are `input_ids`, `labels`, `records`, and `position_ids` or `attention_mask`.
+        """
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
         gap_BT = torch.arange(int(lengths.max())) - lengths[:, None]
 
@@ -237,6 +281,8 @@ class Collator:
             "labels": padded("labels", IGNORED),
             "real_tokens": lengths,
         }
+        if "records" in rows[0]:
+            batch["records"] = padded("records", -1)
         if self.packed:
             return batch | {"position_ids": torch.where(gap_BT < 0, padded("position_ids", 0), gap_BT)}
         return batch | {"attention_mask": (gap_BT < 0).long()}

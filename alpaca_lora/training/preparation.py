@@ -1,9 +1,10 @@
 """Everything about a run that can be decided, checked and counted before the base model's weights are loaded."""
 
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ class Preparation:
     heldout_records: list[Record]
     heldout: EncodedRows
     rows: Rows
+    origins: Sequence[str]
+    """Where each encoded record of the training rows came from."""
+
     report: DataReport
     config: FinetuneConfig
     """The settings with everything decided."""
@@ -69,6 +73,7 @@ class Preparation:
             "base_revision": self.base_dir.name if self.base_dir.parent.name == "snapshots" else None,
             "data": {"name": self.data.name, "sha256": self.data.sha256},
             "template": {"name": template.name, "sha256": self.prompter.sha256},
+            "rows_sha256": _digest(self.rows),
             "config": self.config.model_dump(mode="json"),
             "total_steps": self.plan.total_steps,
             "environment": environment() | {"device": f"{self.hardware.device}: {self.hardware.name}"},
@@ -97,8 +102,7 @@ def prepare(
     """
     asked = load_config(config)
     loaded = read_dataset(data, column_map=asked.column_map or None, allow_empty_output=asked.allow_empty_output)
-    split = _split(loaded, asked)
-    prompter = Prompter(asked.template)
+    split, prompter = _split(loaded, asked), Prompter(asked.template)
     check_output_dir(Path(output_dir), base_dir=_path_of(base_model), data=_path_of(data))
     base_dir, tokenizer = _locate(base_model, asked)
     cache = open_cache(default_directory(), data_sha256=loaded.sha256, prompter=prompter, tokenizer=tokenizer)
@@ -119,6 +123,7 @@ def prepare(
         heldout_records=split.heldout,
         heldout=heldout,
         rows=rows,
+        origins=train.origins,
         report=report_on(read=loaded.count, train=train, heldout=heldout, rejected=rejected, rows=len(rows)),
         config=intervals.config,
         asked=asked,
@@ -126,6 +131,16 @@ def prepare(
         plan=plan,
         notes=tuple(cache.notes) if cache else (),
     )
+
+
+def _digest(rows: Rows) -> str:
+    """Return a digest of the ids and labels in their order: of all that data, split, template and tokenizer make."""
+    digest = hashlib.sha256()
+    for name in ("input_ids", "labels"):
+        column = rows.data.column(name).combine_chunks()
+        digest.update(column.offsets.to_numpy().tobytes())
+        digest.update(column.values.to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _path_of(source: Any) -> Path | None:

@@ -160,6 +160,10 @@ class Progress:
         self._heldout_losses.append(heldout_loss)
         self._say(f"  held-out loss {heldout_loss:.3f}{before} at step {count(step)}")
 
+    def note(self, text: str) -> None:
+        """Print a sentence that should not wait for the end of the run."""
+        self._say(f"note: {text}")
+
     def finish(self) -> None:
         """Show that training is over; stages may follow."""
         self._end_stage()

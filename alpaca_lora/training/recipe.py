@@ -1,13 +1,12 @@
 """The whole of fine-tuning, as a story: prepare, look at the base, train, look again, save, prove."""
 
-import gc
-import json
-from collections.abc import Mapping, Sequence
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import set_seed
 
 from alpaca_lora import _files, _runs
@@ -21,16 +20,16 @@ from alpaca_lora.adapters import (
     target_names,
 )
 from alpaca_lora.config import FinetuneConfig
-from alpaca_lora.errors import MissingDependencyError
+from alpaca_lora.errors import DiskFullError, DivergenceError, MissingDependencyError
 from alpaca_lora.models import EMBEDDED, Response, check_vocabulary, load_base_model, stop_ids
-from alpaca_lora.reporting import RunSummary, draw_loss, render_card, render_report
+from alpaca_lora.reporting import RunSummary, Status, draw_loss, render_card, render_report
 from alpaca_lora.training.answers import answer_records, heldout_loss
 from alpaca_lora.training.checkpoints import choose_checkpoint
+from alpaca_lora.training.course import free_memory, train
+from alpaca_lora.training.guards import Interruption
 from alpaca_lora.training.preparation import Data, Preparation, prepare
 from alpaca_lora.training.progress import Progress
-from alpaca_lora.training.recording import Recorder
 from alpaca_lora.training.results import read_summary, summarise, write_summary
-from alpaca_lora.training.trainer import AlpacaTrainer
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class FinetuneResult:
     """The run directory: report.html, metrics.jsonl, checkpoints."""
 
     adapter_dir: Path
-    """The adapter, ready for `load` or PEFT."""
+    """The adapter, ready for `load` or PEFT; it is there once the run is completed."""
 
     summary: RunSummary
     """Everything that the report shows."""
@@ -53,8 +52,8 @@ class FinetuneResult:
     """What could not be done and did not matter enough to stop, one sentence each."""
 
     @property
-    def status(self) -> str:
-        """Return `completed`."""
+    def status(self) -> Status:
+        """Return `completed`, or `preempted` after a signal whose former handler let the program go on."""
         return self.summary.status
 
     @property
@@ -85,7 +84,8 @@ def finetune(
     """Fine-tune a base model on instruction records with LoRA, and prove that the saved adapter works.
 
     The run directory is a contract: called again with the same arguments, a run that was interrupted goes on from its
-    newest checkpoint that verifies, and one that is complete returns at once.
+    newest checkpoint that verifies, and one that is complete returns at once; with more epochs or a higher `max_steps`
+    it goes on. SIGINT and SIGTERM are obeyed after a checkpoint at the next step; the second one at once.
 
     Args:
         base_model: `smollm2-135m`, a directory, or a Hub id (`org/name`, `org/name@revision`).
@@ -99,55 +99,96 @@ def finetune(
 
     Raises:
         ConfigError, RecordError, TemplateError, EncodingError, ModelError: bad input, before training starts.
-        RunError: the directory holds another run, is in use, or has no checkpoint that verifies.
-        NonFiniteLossError: training diverged; older checkpoints are unharmed.
+        RunError: the directory holds another run or is in use, or the checkpoint that was named does not verify.
+        NonFiniteLossError: NaN or infinity, which reached no file; nan_report.json lists the records of that step.
+        DivergenceError: the loss rose far above where it began, and stayed there.
+        DiskFullError: there is no room for what must be written; older checkpoints are unharmed.
         AdapterError: the saved adapter failed its health gate; there is no COMPLETE then.
     """
     run_dir = Path(output_dir).expanduser().resolve()
+    interruption = Interruption()
     with Progress(enabled=progress) as display:
         display.stage("preparing data and base model")
         run = prepare(base_model, data, run_dir, config, display=display)
         with _files.lock(run_dir):
             _files.sweep_staging(run_dir)
-            if _runs.enter_run(run_dir, run.contract(), resume=run.config.resume):
+            contract = {"run_id": uuid.uuid4().hex, **run.contract()}
+            entry = _runs.enter_run(run_dir, contract, resume=run.config.resume)
+            if entry.complete:
                 return FinetuneResult(run_dir, run_dir / "adapter", read_summary(run_dir), notes=run.notes)
-            choice = choose_checkpoint(run_dir, run.config.resume)
-            display.stage(f"loading {run.base_model}")
-            base = load_base_model(
-                run.base_dir, precision=run.config.precision or "fp32", quantization=run.config.quantization
-            )
-            check_vocabulary(run.tokenizer, base)
-            target_names(base, run.config.lora)
-            display.stage("asking the base model")
-            before = _look(base, run)
-            if before.loss is not None:
-                display.evaluation(0, before.loss)
-            set_seed(run.config.seed)
-            model = attach_adapter(base, run.config.lora, base_dir=str(run.base_dir))
-            initial = adapter_tensors(model) if run.config.lora.init == "pissa" else None
-            steps, kernels = _train(model, run, run_dir, before, choice.checkpoint, display)
-            display.stage("asking the tuned model")
-            after = _look(model, run)
-            display.stage("saving and checking the adapter")
-            sidecar = _sidecar(run, base, before, after, steps)
-            save_adapter(model, run.tokenizer, run_dir / "adapter", sidecar=sidecar, initial=initial)
-            parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-            del base, model, initial
-            _free_memory()
-            check_adapter(run_dir / "adapter", run.base_dir)
-            metrics = _runs.read_metrics(run_dir)
-            summary = summarise(
-                replace(run, reasons=(*run.reasons, *kernels)),
-                run_dir,
-                steps=steps,
-                last=_runs.last_step(metrics),
-                parameters=parameters,
-                losses=(before.loss, after.loss),
-                answers=(before.answers, after.answers),
-            )
-            notes = (*run.notes, *choice.skipped, *_write_report(run_dir, summary, metrics))
-            write_summary(run_dir, summary)
-    return FinetuneResult(run_dir, run_dir / "adapter", summary, choice.checkpoint, notes)
+            with _recorded(run_dir):
+                choice = choose_checkpoint(run_dir, run.config.resume)
+                for note in (*entry.notes, *choice.skipped):
+                    display.note(note)
+                run = replace(run, notes=(*run.notes, *entry.notes, *choice.skipped))
+                result = _carry_out(run, run_dir, choice.checkpoint, display, interruption)
+                _runs.record_status(run_dir, result.status)
+    interruption.deliver()
+    return result
+
+
+@contextlib.contextmanager
+def _recorded(run_dir: Path) -> Iterator[None]:
+    """Write down how a run stands, and say of every error that means a full disk that it does."""
+    _runs.record_status(run_dir, "running")
+    try:
+        yield
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | DivergenceError)
+        _runs.record_status(run_dir, "stopped" if stopped else "failed", f"{type(error).__name__}: {error}")
+        if _files.is_disk_full(error) and not isinstance(error, DiskFullError):
+            raise DiskFullError(
+                f"the disk is full ({error}): make room where {str(run_dir)!r} is; what was saved before is unharmed"
+            ) from error
+        raise
+
+
+def _carry_out(
+    run: Preparation, run_dir: Path, checkpoint: Path | None, display: Progress, interruption: Interruption
+) -> FinetuneResult:
+    display.stage(f"loading {run.base_model}")
+    base = load_base_model(run.base_dir, precision=run.config.precision or "fp32", quantization=run.config.quantization)
+    check_vocabulary(run.tokenizer, base)
+    target_names(base, run.config.lora)
+    display.stage("asking the base model")
+    before = _look(base, run)
+    if before.loss is not None:
+        display.evaluation(0, before.loss)
+    set_seed(run.config.seed)
+    model = attach_adapter(base, run.config.lora, base_dir=str(run.base_dir))
+    initial = adapter_tensors(model) if run.config.lora.init == "pissa" else None
+    course = train(model, run, run_dir, before.loss, checkpoint, display, interruption)
+    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    run = replace(run, reasons=(*run.reasons, *course.kernels), notes=(*run.notes, *course.notes))
+    ends = {"steps": course.steps, "parameters": parameters}
+    if interruption.received is not None:
+        summary = _summarise(run, run_dir, before, None, **ends)
+        return FinetuneResult(run_dir, run_dir / "adapter", summary, checkpoint, run.notes)
+    display.stage("asking the tuned model")
+    after = _look(model, run)
+    display.stage("saving and checking the adapter")
+    sidecar = _sidecar(run, base, before, after, course.steps)
+    save_adapter(model, run.tokenizer, run_dir / "adapter", sidecar=sidecar, initial=initial)
+    del base, model, initial
+    free_memory()
+    check_adapter(run_dir / "adapter", run.base_dir)
+    summary = _summarise(run, run_dir, before, after, **ends)
+    notes = (*run.notes, *_write_report(run_dir, summary, _runs.read_metrics(run_dir)))
+    write_summary(run_dir, summary)
+    return FinetuneResult(run_dir, run_dir / "adapter", summary, checkpoint, notes)
+
+
+def _summarise(run: Preparation, run_dir: Path, before: _Look, after: _Look | None, **ends: int) -> RunSummary:
+    """Gather what the run did; without a look at the tuned model it was interrupted."""
+    summary = summarise(
+        run,
+        run_dir,
+        last=_runs.last_step(_runs.read_metrics(run_dir)),
+        losses=(before.loss, after.loss if after else None),
+        answers=(before.answers, after.answers) if after else ((), ()),
+        **ends,
+    )
+    return summary if after else replace(summary, status="preempted")
 
 
 def _look(model: Any, run: Preparation) -> _Look:
@@ -155,43 +196,6 @@ def _look(model: Any, run: Preparation) -> _Look:
     records = run.heldout_records[: config.probe_size]
     answers = answer_records(model, run.tokenizer, run.prompter, records, config.probe_max_new_tokens)
     return _Look(heldout_loss(model, run.heldout), answers, probe_losses(model, run.tokenizer, run.prompter))
-
-
-def _train(
-    model: Any, run: Preparation, run_dir: Path, before: _Look, checkpoint: Path | None, display: Progress
-) -> tuple[int, tuple[str, ...]]:
-    """Train to the last step, from a checkpoint if there is one; return the steps done and what ran on kernels."""
-    step = json.loads((checkpoint / "trainer_state.json").read_text())["global_step"] if checkpoint else 0
-    last = _runs.rewind_metrics(run_dir, step if checkpoint else -1)
-    with _files.open_journal(run_dir / _runs.METRICS) as stream:
-        if checkpoint is None and before.loss is not None:
-            _files.append_line(stream, {"step": 0, "heldout_loss": before.loss})
-        recorder = Recorder(
-            stream,
-            display,
-            eval_steps=run.plan.eval_steps,
-            tokens=last.get("tokens", 0),
-            seconds=last.get("seconds", 0.0),
-        )
-        trainer = AlpacaTrainer(
-            model,
-            run.tokenizer,
-            run.rows,
-            run.heldout,
-            config=run.config,
-            plan=run.plan,
-            run_dir=run_dir,
-            callback=recorder,
-        )
-        recorder.tokens = trainer.real_tokens
-        try:
-            trainer.run(checkpoint)
-        finally:
-            trainer.fast_path.undo()
-        if run.config.keep_best:
-            trainer.load_best()
-    display.finish()
-    return int(trainer.state.global_step), trainer.fast_path.sentences
 
 
 def _sidecar(run: Preparation, base: Any, before: _Look, after: _Look, steps: int) -> Sidecar:
@@ -222,9 +226,3 @@ def _write_report(run_dir: Path, summary: RunSummary, metrics: Sequence[Mapping[
         return [f"no loss.png: {error}"]
     _files.write_text(run_dir / "README.md", render_card(summary, picture="loss.png"))
     return []
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -10,7 +10,6 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from alpaca_lora import _files
-from alpaca_lora.errors import NonFiniteLossError
 from alpaca_lora.training.progress import Progress
 
 
@@ -49,21 +48,13 @@ class Recorder(TrainerCallback):
         control.should_evaluate = self.eval_steps > 0 and (at_end or state.global_step % self.eval_steps == 0)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Write one line and move the display.
-
-        Raises:
-            NonFiniteLossError: the gradient is not finite; the loss itself is checked at every micro-batch.
-        """
+        """Write one line and move the display."""
         logs: dict[str, Any] = kwargs["logs"]
         if "eval_loss" in logs:
             _files.append_line(self.stream, {"step": state.global_step, "heldout_loss": logs["eval_loss"]})
             self.progress.evaluation(state.global_step, logs["eval_loss"])
         elif "loss" in logs:
             grad_norm = float(logs.get("grad_norm", 0.0))
-            if not math.isfinite(grad_norm) and not args.fp16:  # fp16's scaler skips such steps and goes on
-                raise NonFiniteLossError(
-                    f"the gradient is {grad_norm} at step {state.global_step}; lower the learning rate"
-                )
             self._write_step(state.global_step, float(logs["loss"]), float(logs["learning_rate"]), grad_norm)
 
     def _write_step(self, step: int, loss: float, learning_rate: float, grad_norm: float) -> None:

@@ -1,9 +1,10 @@
 """Fine-tuning on TRL's `SFTTrainer`: the only module that imports it.
 
 The trainer gets finished `input_ids` and `labels`, so none of its own templating, tokenising, truncating or packing
-runs. Over `SFTTrainer` this subclass changes five things: the loss scores supervised tokens only, adapters stay in
-float32, the held-out loss weighs every token alike, checkpoints appear whole or not at all, and a loss that is not
-finite ends the run. The forward pass is that of `kernels`, wherever they fit the model.
+runs. Over `SFTTrainer` this subclass changes six things: the loss scores supervised tokens only, adapters stay in
+float32, the held-out loss weighs every token alike, rows may be grouped by length in an order that the seed decides,
+checkpoints appear whole or not at all, and a loss or gradient that is not finite ends the run. The forward pass is that
+of `kernels`, wherever they fit the model.
 """
 
 import math
@@ -23,9 +24,13 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, NonFiniteLossError
 from alpaca_lora.kernels import apply
 from alpaca_lora.models import mean_loss, row_losses
-from alpaca_lora.training.checkpoints import fault_of, rotate, seal
-from alpaca_lora.training.dataset import Collator, Rows
+from alpaca_lora.training.checkpoints import STATE, estimate_bytes, make_room, rotate, rotate_if_full, seal, size_of
+from alpaca_lora.training.dataset import Collator, LengthGroups, Rows
 from alpaca_lora.training.encoding import EncodedRow
+from alpaca_lora.training.guards import Watchdog, refuse_non_finite
+
+_MOST_SKIPPED = 20
+"""Steps in a row that fp16's scaler may skip before it is no longer looking for its scale."""
 
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_8bit": "paged_adamw_8bit"}
 
@@ -56,20 +61,26 @@ class AlpacaTrainer(SFTTrainer):
         config: FinetuneConfig,
         plan: Plan,
         run_dir: Path,
-        callback: TrainerCallback,
+        run_id: str,
+        origins: Sequence[str],
+        callbacks: Sequence[TrainerCallback],
     ) -> None:
-        self.settings, self.plan, self.run_dir = config, plan, run_dir
+        self.settings, self.plan, self.run_dir, self.run_id, self.origins = config, plan, run_dir, run_id, origins
+        self.step_records: list[torch.Tensor] = []
+        self.skipped_steps = 0
+        self.watchdog = Watchdog(int(model.config.vocab_size))
         self.staged: Path | None = None
         self.heldout = [(row.input_ids, row.labels) for row in heldout]
         self.real_tokens = torch.zeros((), dtype=torch.long, device=model.device)
         self.masters = {name: p.data for name, p in model.named_parameters() if p.requires_grad}
+        self.checkpoint_bytes = estimate_bytes(sum(p.numel() for p in self.masters.values()))
         super().__init__(
             model=model,
             args=sft_config(config, plan, run_dir, model.device.type),
             train_dataset=rows,
             data_collator=Collator(int(tokenizer.pad_token_id), packed=bool(config.packing)),
             processing_class=tokenizer,
-            callbacks=[callback],
+            callbacks=list(callbacks),
         )
         self.remove_callback(PrinterCallback)
         self._restore_masters()
@@ -112,19 +123,48 @@ class AlpacaTrainer(SFTTrainer):
 
         Raises:
             NonFiniteLossError: NaN or infinity, before it can reach the weights.
+            DivergenceError: the loss rose far above where it began, and stays there.
         """
+        self.step_records.append(inputs.pop("records"))
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-untyped-call]
         self.step_loss += loss
         if not self.accelerator.sync_gradients:
             return loss
         total, self.step_loss = self.step_loss.item(), torch.zeros_like(self.step_loss)
         if not math.isfinite(total):
-            raise NonFiniteLossError(
-                f"the loss is {total} at step {self.state.global_step + 1}: the learning rate "
-                f"{self.settings.learning_rate} may be too high for precision {self.settings.precision}. "
-                "Checkpoints up to here are finite and unharmed"
-            )
+            self._refuse(f"loss is {total}")
+        self.watchdog.see(total, self.state.global_step + 1)
         return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Return the norm of a step's gradient, and stop the run if it is not a number.
+
+        Raises:
+            NonFiniteLossError: NaN or infinity, before it can reach the weights; with fp16, too often in a row.
+        """
+        norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
+        self.skipped_steps = 0 if math.isfinite(float(norm)) else self.skipped_steps + 1
+        if self.skipped_steps > (_MOST_SKIPPED if self.args.fp16 else 0):
+            self._refuse(f"gradient is {float(norm)}")
+        self.step_records = []
+        return norm
+
+    def _refuse(self, what: str) -> None:
+        records = [index for batch in self.step_records for index in batch.flatten().tolist() if index >= 0]
+        refuse_non_finite(
+            self.run_dir,
+            self.model,
+            what,
+            step=self.state.global_step + 1,
+            learning_rate=float(self._get_learning_rate()),
+            records=[self.origins[index] for index in records],
+        )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Return the sampler that decides the order of the rows."""
+        if self.settings.group_by_length:
+            return LengthGroups(self.train_dataset, int(self.settings.batch_size or 1), self.settings.seed)
+        return super()._get_train_sampler(train_dataset)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the held-out rows, each token counting once; note the best step and whether to stop early."""
@@ -147,7 +187,7 @@ class AlpacaTrainer(SFTTrainer):
     def run(self, checkpoint: Path | None) -> None:
         """Train from a checkpoint or from the start, unless the checkpoint is that of the last step already."""
         if checkpoint is not None:
-            self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+            self.state = TrainerState.load_from_json(str(checkpoint / STATE))
             if self.state.global_step >= self.plan.total_steps or self._out_of_patience():
                 self._load_from_checkpoint(str(checkpoint))
                 return
@@ -159,17 +199,24 @@ class AlpacaTrainer(SFTTrainer):
         self.model.load_adapter(str(best), "default", is_trainable=True)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint that appears whole or not at all, and rotate the older ones."""
+        """Write a checkpoint that appears whole or not at all, and rotate the older ones; one that verifies is kept.
+
+        Raises:
+            DiskFullError: there is no room for it; older checkpoints are unharmed.
+            NonFiniteLossError: the adapter is not finite.
+        """
         step = self.state.global_step
         if not all(torch.isfinite(p).all() for p in self.model.parameters() if p.requires_grad):
             raise NonFiniteLossError(f"the adapter holds NaN or infinity after step {step}; lower the learning rate")
-        final = self.run_dir / f"checkpoint-{step}"
-        if fault_of(final):
+        best = self.state.best_global_step if self.settings.keep_best else None
+        if make_room(self.run_dir, step, self.run_id):
+            rotate_if_full(self.run_dir, self.checkpoint_bytes, best, self.run_id)
+            final = self.run_dir / f"checkpoint-{step}"
             with _files.new_directory(final) as staged:
                 self._write_checkpoint(model, trial, staged)
-                seal(staged, step)
-        best = self.state.best_global_step if self.settings.keep_best else None
-        rotate(self.run_dir, self.settings.save_limit, best)
+                seal(staged, step, self.run_id)
+            self.checkpoint_bytes = size_of(final)
+        rotate(self.run_dir, self.settings.save_limit, best, self.run_id)
 
     def _get_output_dir(self, trial: Any) -> str:
         """Return where the Trainer writes: the staging directory while a checkpoint is being saved."""

@@ -132,7 +132,9 @@ def main() -> None:
             config=config,
             plan=Plan(total_steps=given.steps, warmup_steps=0, eval_steps=0, save_steps=given.steps + 1),
             run_dir=Path(folder),
-            callback=clock,
+            run_id="",
+            origins=[],
+            callbacks=[clock],
         )
         trainer.run(None)
     peak = peak_rss_bytes()

@@ -3,19 +3,37 @@ import json
 import pytest
 
 from alpaca_lora.errors import RunError
-from alpaca_lora.training.checkpoints import MANIFEST, choose_checkpoint, fault_of, list_checkpoints, rotate, seal
+from alpaca_lora.training.checkpoints import (
+    MANIFEST,
+    choose_checkpoint,
+    fault_of,
+    list_checkpoints,
+    make_room,
+    rotate,
+    seal,
+)
 
-FILES = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+FILES = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "optimizer.pt",
+    "rng_state.pth",
+    "scheduler.pt",
+    "trainer_state.json",
+)
+RUN = "a" * 32
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    def make(step):
+    (tmp_path / "run.json").write_text(json.dumps({"run_id": RUN}))
+
+    def make(step, run_id=RUN):
         directory = tmp_path / f"checkpoint-{step}"
         directory.mkdir()
         for name in FILES:
-            (directory / name).write_bytes(f"{name} at {step}".encode())
-        seal(directory, step)
+            (directory / name).write_text(json.dumps({"name": name, "step": step}))
+        seal(directory, step, run_id)
         return directory
 
     return make
@@ -40,15 +58,17 @@ def test_a_missing_file_is_found(checkpoint, name):
     assert fault_of(directory) == f"{name} is missing"
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", FILES[:-1])
 def test_a_file_that_was_never_written_is_found(checkpoint, name):
     directory = checkpoint(3)
     (directory / name).unlink()
-    seal(directory, 3)
+    seal(directory, 3, RUN)
     assert fault_of(directory) == f"{name} is missing"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"step": 3}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"step": 3}', '{"run": "a", "step": 3, "files": []}', "[" * 100_000]
+)
 def test_a_damaged_manifest_is_found(checkpoint, content):
     directory = checkpoint(3)
     (directory / MANIFEST).write_text(content)
@@ -63,7 +83,7 @@ def test_a_renamed_checkpoint_is_found(checkpoint, tmp_path):
 def test_the_pickle_of_all_arguments_is_dropped(checkpoint, tmp_path):
     directory = checkpoint(3)
     (directory / "training_args.bin").write_bytes(b"pickle with a token")
-    seal(directory, 3)
+    seal(directory, 3, RUN)
     assert not (directory / "training_args.bin").exists()
     assert "training_args.bin" not in json.loads((directory / MANIFEST).read_text())["files"]
 
@@ -80,17 +100,29 @@ class TestChoice:
         (newest / "optimizer.pt").unlink()
         choice = choose_checkpoint(tmp_path, "auto")
         assert choice.checkpoint == older
-        assert choice.skipped == ("skipped checkpoint-8: optimizer.pt is missing",)
+        assert choice.skipped == ("skipped checkpoint-8: optimizer.pt is missing; it is now quarantine/checkpoint-8",)
+        assert (tmp_path / "quarantine" / "checkpoint-8.txt").read_text() == "optimizer.pt is missing\n"
+        assert (tmp_path / "quarantine" / "checkpoint-8" / "scheduler.pt").exists()
 
-    def test_if_none_verifies_nothing_is_deleted(self, checkpoint, tmp_path):
-        directory = checkpoint(4)
-        (directory / "optimizer.pt").unlink()
-        with pytest.raises(RunError, match=r"skipped checkpoint-4: optimizer\.pt is missing\. Nothing was deleted"):
-            choose_checkpoint(tmp_path, "auto")
-        assert directory.is_dir()
+    def test_if_none_verifies_it_begins_anew_and_nothing_is_deleted(self, checkpoint, tmp_path):
+        (checkpoint(4) / "optimizer.pt").unlink()
+        choice = choose_checkpoint(tmp_path, "auto")
+        assert choice.checkpoint is None
+        assert choice.skipped[-1] == "no checkpoint verified, so training began anew; nothing was deleted"
+        assert (tmp_path / "quarantine" / "checkpoint-4").is_dir()
+
+    def test_what_is_not_ours_is_passed_over_and_stays(self, checkpoint, tmp_path):
+        older = checkpoint(4)
+        (tmp_path / "checkpoint-9").mkdir()
+        foreign = checkpoint(8, "b" * 32)
+        choice = choose_checkpoint(tmp_path, "auto")
+        assert choice.checkpoint == older
+        assert choice.skipped[1] == "skipped checkpoint-8: it belongs to another run"
+        assert foreign.is_dir()
+        assert (tmp_path / "checkpoint-9").is_dir()
 
     @pytest.mark.catalogue(81)
-    def test_an_empty_directory_starts_afresh(self, tmp_path):
+    def test_an_empty_directory_starts_afresh(self, checkpoint, tmp_path):
         assert choose_checkpoint(tmp_path, "auto").checkpoint is None
 
     def test_a_named_checkpoint_is_taken_or_refused_but_never_replaced(self, checkpoint, tmp_path):
@@ -112,7 +144,7 @@ class TestRotation:
     def test_the_newest_and_the_best_stay(self, checkpoint, tmp_path):
         for step in (1, 2, 3, 4):
             checkpoint(step)
-        rotate(tmp_path, keep=2, best_step=1)
+        rotate(tmp_path, keep=2, best_step=1, run_id=RUN)
         assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-4", "checkpoint-3", "checkpoint-1"]
 
     def test_a_directory_of_the_user_stays(self, checkpoint, tmp_path):
@@ -120,5 +152,44 @@ class TestRotation:
             (tmp_path / name).mkdir()
         for step in (5, 6, 7):
             checkpoint(step)
-        rotate(tmp_path, keep=1, best_step=None)
-        assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-1", "checkpoint-final", "checkpoint-7"}
+        rotate(tmp_path, keep=1, best_step=None, run_id=RUN)
+        assert {path.name for path in tmp_path.glob("checkpoint-*")} == {
+            "checkpoint-1",
+            "checkpoint-final",
+            "checkpoint-7",
+        }
+
+    def test_a_checkpoint_of_another_run_stays(self, checkpoint, tmp_path):
+        foreign = checkpoint(1, "b" * 32)
+        for step in (5, 6):
+            checkpoint(step)
+        rotate(tmp_path, keep=1, best_step=None, run_id=RUN)
+        assert foreign.is_dir()
+
+
+class TestPlace:
+    """What stands where the next checkpoint shall be."""
+
+    def test_one_that_verifies_is_kept(self, checkpoint, tmp_path):
+        checkpoint(4)
+        assert not make_room(tmp_path, 4, RUN)
+
+    @pytest.mark.parametrize("name", [None, "MANIFEST.json", "optimizer.pt"])
+    def test_anything_else_is_moved_and_kept(self, checkpoint, tmp_path, name):
+        if name is None:
+            (tmp_path / "checkpoint-4").mkdir()
+        else:
+            (checkpoint(4) / name).write_text("damaged")
+        assert make_room(tmp_path, 4, RUN)
+        assert not (tmp_path / "checkpoint-4").exists()
+        assert (tmp_path / "quarantine" / "checkpoint-4").is_dir()
+
+
+def test_numbers_that_json_does_not_know_become_null(checkpoint):
+    directory = checkpoint(3)
+    (directory / "trainer_state.json").write_text(
+        '{"best_metric": NaN, "log": [Infinity, 1.5], "best_model_checkpoint": "/a/checkpoint-2"}'
+    )
+    seal(directory, 3, RUN)
+    state = json.loads((directory / "trainer_state.json").read_text(), parse_constant=pytest.fail)
+    assert state == {"best_metric": None, "log": [None, 1.5], "best_model_checkpoint": None}

@@ -105,7 +105,7 @@ class TestPlainPath:
         lengths = [len(row.input_ids) for row in rows]
         groups = pack_lengths(lengths, packed_length) if packed_length else [[index] for index in range(len(rows))]
         dataset = build_dataset(rows, packed_length=packed_length)
-        assert list(dataset) == [joined([rows[index] for index in group]) for group in groups]
+        assert list(dataset) == [joined([rows[index] for index in group]) | {"records": group} for group in groups]
 
 
 def test_packing_keeps_every_token_and_label(rows):

@@ -1,0 +1,153 @@
+"""Training from the first step or a checkpoint to the last one, with less memory if it must be."""
+
+import gc
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alpaca_lora import _files, _runs
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.training.checkpoints import STATE, choose_checkpoint, list_checkpoints
+from alpaca_lora.training.guards import Interruption
+from alpaca_lora.training.preparation import Preparation
+from alpaca_lora.training.progress import Progress
+from alpaca_lora.training.recording import Recorder
+from alpaca_lora.training.trainer import AlpacaTrainer
+
+_SAVE_EXTRA = 1
+"""Checkpoints beyond the limit that are there for a moment: the one being written, before the oldest goes."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What training did."""
+
+    steps: int
+    """Optimizer steps done."""
+
+    kernels: tuple[str, ...]
+    """One sentence for each thing that ran, or could not run, on the fast path."""
+
+    notes: tuple[str, ...] = ()
+    """What went otherwise than planned, one sentence each."""
+
+
+def train(
+    model: Any,
+    run: Preparation,
+    run_dir: Path,
+    loss_before: float | None,
+    checkpoint: Path | None,
+    display: Progress,
+    interruption: Interruption,
+) -> Course:
+    """Train to the last step, or to the step at which a signal came.
+
+    Where a step needs more memory than there is, training goes on from the last checkpoint with half the sequences in a
+    forward pass and twice as many passes to a step: every step still takes the same rows.
+
+    Args:
+        model: the base with its adapter, which is trained in place.
+        run: what was prepared.
+        run_dir: the run's directory.
+        loss_before: held-out loss of the base; None without held-out rows.
+        checkpoint: where to go on from; None starts afresh.
+        display: shows how far it is.
+        interruption: brings the signal.
+    """
+    start = {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters() if p.requires_grad}
+    notes: list[str] = []
+    config = run.config
+    while True:
+        try:
+            steps, kernels = _attempt(model, run, config, run_dir, loss_before, checkpoint, display, interruption)
+            return Course(steps, kernels, tuple(notes))
+        except torch.OutOfMemoryError:
+            smaller = _with_less_memory(config)
+            if smaller is None:
+                raise
+        free_memory()
+        _put_back(model, start)
+        choice = choose_checkpoint(run_dir, "auto")
+        checkpoint, notes = choice.checkpoint, [*notes, *choice.skipped]
+        place = checkpoint.name if checkpoint else "the start"
+        notes.append(
+            f"out of memory with micro_batch_size {config.micro_batch_size}: went on from {place} with "
+            f"{smaller.micro_batch_size}, batch_size {config.batch_size} as before"
+        )
+        display.note(notes[-1])
+        config = smaller
+
+
+def _with_less_memory(config: FinetuneConfig) -> FinetuneConfig | None:
+    """Return the settings with a forward pass of at most half the sequences; None where it has one."""
+    batch, micro = config.batch_size or 1, config.micro_batch_size or 1
+    parts = [part for part in range(1, micro // 2 + 1) if batch % part == 0]
+    return config.model_copy(update={"micro_batch_size": parts[-1]}) if parts else None
+
+
+@torch.no_grad()
+def _put_back(model: Any, start: Mapping[str, torch.Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        if name in start:
+            parameter.copy_(start[name])
+            parameter.grad = None
+
+
+def _attempt(
+    model: Any,
+    run: Preparation,
+    config: FinetuneConfig,
+    run_dir: Path,
+    loss_before: float | None,
+    checkpoint: Path | None,
+    display: Progress,
+    interruption: Interruption,
+) -> tuple[int, tuple[str, ...]]:
+    step = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["global_step"] if checkpoint else 0
+    last = _runs.rewind_metrics(run_dir, step if checkpoint else -1)
+    with _files.open_journal(run_dir / _runs.METRICS) as stream:
+        if checkpoint is None and loss_before is not None:
+            _files.append_line(stream, {"step": 0, "heldout_loss": loss_before})
+        recorder = Recorder(
+            stream,
+            display,
+            eval_steps=run.plan.eval_steps,
+            tokens=last.get("tokens", 0),
+            seconds=last.get("seconds", 0.0),
+        )
+        trainer = AlpacaTrainer(
+            model,
+            run.tokenizer,
+            run.rows,
+            run.heldout,
+            config=config,
+            plan=run.plan,
+            run_dir=run_dir,
+            run_id=_runs.run_id_of(run_dir),
+            origins=run.origins,
+            callbacks=[recorder, interruption],
+        )
+        recorder.tokens = trainer.real_tokens
+        missing = max(0, config.save_limit + _SAVE_EXTRA - len(list_checkpoints(run_dir)))
+        try:
+            _files.require_space(run_dir, trainer.checkpoint_bytes * missing)
+            with interruption.armed():
+                trainer.run(checkpoint)
+        finally:
+            trainer.fast_path.undo()
+        if config.keep_best and interruption.received is None:
+            trainer.load_best()
+    display.finish()
+    return int(trainer.state.global_step), trainer.fast_path.sentences
+
+
+def free_memory() -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
