@@ -1,5 +1,6 @@
 """Every user-facing knob: what it may be, what it is called, and where it is read from."""
 
+from alpaca_lora.config.evaluating import EvaluationConfig
 from alpaca_lora.config.generating import SelfInstructConfig
 from alpaca_lora.config.settings import (
     FinetuneConfig,
@@ -12,6 +13,7 @@ from alpaca_lora.config.settings import (
 )
 
 __all__ = [
+    "EvaluationConfig",
     "FinetuneConfig",
     "KernelSettings",
     "LoraSettings",

@@ -28,6 +28,9 @@ class RowLoss:
     tokens: int
     """How many tokens are supervised."""
 
+    greedy: bool = False
+    """Whether each of them is the likeliest one where it stands."""
+
 
 def supervised_logits(
     model: Any, inputs: Mapping[str, torch.Tensor], labels_BT: torch.Tensor
@@ -93,8 +96,10 @@ def _score(model: Any, rows: list[tuple[Sequence[int], Sequence[int]]]) -> list[
     mask_BT = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in rows], device=device)
     logits_NV, targets_N = supervised_logits(model, {"input_ids": ids_BT, "attention_mask": mask_BT}, labels_BT)
     nll_N = functional.cross_entropy(logits_NV, targets_N, reduction="none").double()
+    likeliest_N = logits_NV.argmax(dim=-1) == targets_N
     counts = (labels_BT[:, 1:] != IGNORED).sum(dim=1).tolist()
-    return [RowLoss(float(part.sum()), len(part)) for part in nll_N.split(counts)]
+    parts = zip(nll_N.split(counts), likeliest_N.split(counts), strict=True)
+    return [RowLoss(float(nll.sum()), len(nll), len(nll) > 0 and bool(likeliest.all())) for nll, likeliest in parts]
 
 
 def _batches(lengths: list[int], batch_tokens: int) -> list[list[int]]:
