@@ -1,6 +1,7 @@
 """Every user-facing knob: what it may be, what it is called, and where it is read from."""
 
 from alpaca_lora.config.generating import SelfInstructConfig
+from alpaca_lora.config.judging import JudgeConfig
 from alpaca_lora.config.settings import (
     FinetuneConfig,
     KernelSettings,
@@ -13,6 +14,7 @@ from alpaca_lora.config.settings import (
 
 __all__ = [
     "FinetuneConfig",
+    "JudgeConfig",
     "KernelSettings",
     "LoraSettings",
     "QuantizationSettings",
