@@ -2,6 +2,7 @@
 
 from alpaca_lora.config.evaluating import EvaluationConfig
 from alpaca_lora.config.generating import SelfInstructConfig
+from alpaca_lora.config.judging import JudgeConfig
 from alpaca_lora.config.settings import (
     FinetuneConfig,
     KernelSettings,
@@ -15,6 +16,7 @@ from alpaca_lora.config.settings import (
 __all__ = [
     "EvaluationConfig",
     "FinetuneConfig",
+    "JudgeConfig",
     "KernelSettings",
     "LoraSettings",
     "QuantizationSettings",

@@ -1,6 +1,6 @@
-"""Win rates from stored verdicts, with intervals: AlpacaEval's own figures, length-controlled rates, position bias.
+"""Verdicts of a judge, and win rates from them, with intervals: AlpacaEval's own, length-controlled, without position.
 
-Needs numpy only. `statistics` holds what is not about language models.
+Needs numpy only, and a teacher where a judge is asked. `statistics` holds what is not about language models.
 """
 
 from alpaca_lora.evaluation.annotations import (
@@ -11,6 +11,7 @@ from alpaca_lora.evaluation.annotations import (
     save_annotations,
     save_model_outputs,
 )
+from alpaca_lora.evaluation.judge import JudgeResult, judge_outputs
 from alpaca_lora.evaluation.position import PositionBias, measure_position_bias
 from alpaca_lora.evaluation.statistics import (
     Interval,
@@ -27,6 +28,7 @@ from alpaca_lora.evaluation.winrate import LengthControlled, WinRate, measure_wi
 __all__ = [
     "Annotation",
     "Interval",
+    "JudgeResult",
     "LengthControlled",
     "ModelOutput",
     "PositionBias",
@@ -34,6 +36,7 @@ __all__ = [
     "bootstrap_difference",
     "comparisons_needed",
     "exact_interval",
+    "judge_outputs",
     "load_annotations",
     "load_model_outputs",
     "measure_position_bias",

@@ -83,6 +83,22 @@ def row_losses(
     return [losses[index] for index in range(len(rows))]
 
 
+def next_token_shares(model: Any, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
+    """Return how likely each of some tokens is to come next, as shares of their sum; no gradients, evaluation mode."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            ids_BT = torch.tensor([[*ids, tokens[0]]], device=model.device)
+            labels_BT = torch.full_like(ids_BT, IGNORED)
+            labels_BT[0, -1] = tokens[0]
+            logits_NV, _ = supervised_logits(model, {"input_ids": ids_BT}, labels_BT)
+            shares: list[float] = logits_NV[0, list(tokens)].double().softmax(dim=0).tolist()
+            return shares
+    finally:
+        model.train(training)
+
+
 def mean_loss(losses: Sequence[RowLoss]) -> float:
     """Return the loss per supervised token over all rows, each token counting once."""
     return sum(loss.nll for loss in losses) / sum(loss.tokens for loss in losses)
