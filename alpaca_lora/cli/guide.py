@@ -53,8 +53,13 @@ GUIDE = {
         ),
     ),
     "evaluate": Guide(
-        "compute win rates, with their errors, from stored verdicts",
+        "compare an adapter with its base, or score stored verdicts, with intervals",
         (
+            "alpaca-lora evaluate --adapter runs/alpaca-mini",
+            "alpaca-lora evaluate --adapter runs/mine --data my.jsonl --rows 100 --judge local",
+            "alpaca-lora evaluate --adapter runs/mine --judge openai --judge-model gpt-5-mini --budget-usd 2 "
+            "--against text_davinci_003.outputs.json --data text_davinci_003.outputs.json",
+            "alpaca-lora evaluate --adapter runs/mine --tasks hellaswag,arc_easy --task-rows 200",
             "alpaca-lora evaluate --annotations annotations.json --json",
             "alpaca-lora evaluate --annotations annotations.json --variants concise.json verbose.json",
         ),

@@ -3,6 +3,7 @@
 from alpaca_lora.config.evaluating import EvaluationConfig
 from alpaca_lora.config.generating import SelfInstructConfig
 from alpaca_lora.config.judging import JudgeConfig
+from alpaca_lora.config.sections import Settings
 from alpaca_lora.config.settings import (
     FinetuneConfig,
     KernelSettings,
@@ -21,6 +22,7 @@ __all__ = [
     "LoraSettings",
     "QuantizationSettings",
     "SelfInstructConfig",
+    "Settings",
     "config_from_dict",
     "config_reference",
     "load_config",

@@ -125,7 +125,8 @@ def ask(
                     )
                     journal.add(name, said)
                 display.advance(done, len(work))
-    losses, responses = {}, {}
+    losses: dict[int, Any] = {}
+    responses: dict[int, Any] = {}
     for name, (kind, part) in zip(names, work, strict=True):
         into, kept = (losses, RowLoss) if kind == "loss" else (responses, Response)
         into.update(zip(part, (kept(*values) for values in journal.pieces[name]), strict=True))

@@ -203,9 +203,9 @@ class _Asked:
             asked = {**options, "max_gen_toks": min(int(options.get("max_gen_toks", _LONGEST)), room)}
             groups.setdefault(json.dumps(asked, sort_keys=True), []).append(place)
         answers: dict[int, str] = {}
-        for asked, places in groups.items():
+        for key, places in groups.items():
             contexts = [requests[place].args[0] for place in places]
-            answers.update(zip(places, self._generate(contexts, json.loads(asked)), strict=True))
+            answers.update(zip(places, self._generate(contexts, json.loads(key)), strict=True))
         return [answers[place] for place in range(len(requests))]
 
     def _score(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:

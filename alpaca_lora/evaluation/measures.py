@@ -4,7 +4,7 @@ All models are measured on the same rows, and two of them are compared row by ro
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -151,19 +151,18 @@ def repeated_share(text: str) -> float:
     """
     words = text.split()
     runs = [tuple(words[start : start + _RUN_WORDS]) for start in range(len(words) - _RUN_WORDS + 1)]
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+    return (len(runs) - len(set(runs))) / len(runs) if runs else 0.0
 
 
 def _rows(key: str, tasks: Sequence[Task], said: Answered) -> Rows:
-    if key in ("loss", "bits_per_byte"):
-        losses = [(0.0, 0) if loss is None else (loss.nll, loss.tokens) for loss in said.losses]
-        units = [tokens for _, tokens in losses]
-        if key == "bits_per_byte":
-            units = [tokens and len(task.record.output.encode()) for tokens, task in zip(units, tasks, strict=True)]
-            losses = [(nll / math.log(2), tokens) for nll, tokens in losses]
-        values = [nll / unit if unit else math.nan for (nll, _), unit in zip(losses, units, strict=True)]
-        return Rows(np.array(values), np.array(units, dtype=float))
-    readers = {
+    if key == "loss":
+        return _per_unit([loss and (loss.nll, loss.tokens) for loss in said.losses])
+    if key == "bits_per_byte":
+        sizes = [len(task.record.output.encode()) for task in tasks]
+        return _per_unit(
+            [loss and (loss.nll / math.log(2), size) for loss, size in zip(said.losses, sizes, strict=True)]
+        )
+    readers: dict[str, Callable[[int], float | None]] = {
         "stop_rate": lambda place: said.stopped[place],
         "exact_match": lambda place: tasks[place].equals_expected(said.texts[place]),
         "regex_match": lambda place: tasks[place].matches_regex(said.texts[place]),
@@ -173,6 +172,12 @@ def _rows(key: str, tasks: Sequence[Task], said: Answered) -> Rows:
     }
     numbers = [readers[key](place) for place in range(len(tasks))]
     return Rows(np.array([math.nan if number is None else float(number) for number in numbers]), np.ones(len(tasks)))
+
+
+def _per_unit(sums: Sequence[tuple[float, int] | None]) -> Rows:
+    """Return sums over so many units as means that count by their units."""
+    values = [math.nan if item is None else item[0] / item[1] for item in sums]
+    return Rows(np.array(values), np.array([0.0 if item is None else item[1] for item in sums]))
 
 
 def _estimate(quantity: Quantity, row: Rows, config: EvaluationConfig) -> Estimate:

@@ -8,9 +8,9 @@ from typing import Any
 from alpaca_lora._runs import environment
 from alpaca_lora._version import __version__
 from alpaca_lora.config import EvaluationConfig
+from alpaca_lora.evaluation import JudgeResult
 from alpaca_lora.evaluation.contamination import TrainingData
 from alpaca_lora.evaluation.examples import Compared, Example
-from alpaca_lora.evaluation.judge import JudgeResult
 from alpaca_lora.evaluation.measures import Measure
 from alpaca_lora.evaluation.sets import EvaluationSet
 from alpaca_lora.evaluation.winrate import WinRate
@@ -95,5 +95,5 @@ class EvaluationResult:
             "measures": [measure.to_json() for measure in self.measures],
             "judge": self.judged and self.judged.to_json(),
             "tasks": self.tasks,
-            "environment": environment() | self.versions,
+            "environment": environment() | dict(self.versions),
         }

@@ -1,8 +1,8 @@
 """Evaluation sets: records, and what an answer to them can be checked for.
 
-Any source of records is a set: Alpaca's formats, AlpacaEval's `model_outputs.json`, the 252 user-oriented tasks. In JSON
-and JSON lines a row may also have `dataset`, the part of the set that it belongs to; `expected`, the one answer that is
-right; and `regex`, a pattern that a right answer has in it.
+Any source of records is a set: Alpaca's formats, AlpacaEval's `model_outputs.json`, the 252 user-oriented tasks. In
+JSON and JSON lines a row may also have `dataset`, the part of the set that it belongs to; `expected`, the one answer
+that is right; and `regex`, a pattern that a right answer has in it.
 """
 
 import os
