@@ -8,6 +8,7 @@ import pytest
 
 from alpaca_lora.errors import ConfigError, CoverageError, RecordError, RunError
 from alpaca_lora.evaluation import ModelOutput, load_annotations, load_model_outputs, save_model_outputs
+from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.records import Record, save_records
 from alpaca_lora.teachers import Answer, Usage
 
@@ -170,12 +171,7 @@ def test_a_third_model_may_be_a_base_an_adapter_or_stored_answers(run, tiny_base
     other = run("adapter", against=train(tiny_base, rank=2, spread=0.3))
     assert len(other.measure("loss").differences) == 2
 
-    answers = [
-        ModelOutput(
-            instruction=f"{r.instruction}\n\n{r.input}" if r.input else r.instruction, output="Yes.", generator="x"
-        )
-        for r in ROWS
-    ]
+    answers = [ModelOutput(instruction=Task(row).question, output="Yes.", generator="x") for row in ROWS]
     save_model_outputs(answers, tmp_path / "x.json")
     stored = run("stored", against=tmp_path / "x.json")
     assert stored.measure("characters").estimates["x"].value == 4
@@ -218,9 +214,8 @@ def test_answers_are_written_as_alpacaeval_reads_them(run, tmp_path):
 
 
 def test_rows_that_a_model_cannot_read_are_left_out(run, tmp_path):
-    save_records(
-        [*ROWS[:2], Record("Repeat this.", "word " * 1100, "No."), Record("a b " * 480, "", "x")], tmp_path / "l.jsonl"
-    )
+    long = [Record("Repeat this.", "word " * 1100, "No."), Record("a b " * 480, "", "x")]
+    save_records([*ROWS[:2], *long], tmp_path / "l.jsonl")
     result = run(data=tmp_path / "l.jsonl", config={"max_new_tokens": 60})
     assert [row.origin for row in result.dropped] == ["l.jsonl:3", "l.jsonl:4"]
     assert all(row.reason.startswith("too long: ") for row in result.dropped)
