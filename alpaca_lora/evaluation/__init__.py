@@ -11,7 +11,8 @@ from alpaca_lora.evaluation.annotations import (
     save_annotations,
     save_model_outputs,
 )
-from alpaca_lora.evaluation.judge import JudgeResult, judge_outputs
+from alpaca_lora.evaluation.judge import judge_outputs
+from alpaca_lora.evaluation.judgement import JudgeResult
 from alpaca_lora.evaluation.position import PositionBias, measure_position_bias
 from alpaca_lora.evaluation.statistics import (
     Interval,
