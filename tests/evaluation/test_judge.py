@@ -13,7 +13,7 @@ import pytest
 from alpaca_lora import LocalTeacher, OpenAITeacher, SelfInstructConfig
 from alpaca_lora.config import JudgeConfig
 from alpaca_lora.errors import ConfigError, CoverageError, RunError, TeacherRefusedError
-from alpaca_lora.evaluation import judge_outputs, load_annotations, measure_win_rate, save_model_outputs
+from alpaca_lora.evaluation import ModelOutput, judge_outputs, load_annotations, measure_win_rate, save_model_outputs
 from alpaca_lora.teachers import Answer, Usage
 from tests.evaluation.conftest import answers, prefer_good, shown, verdict
 from tests.scripted_teacher import ScriptedTeacher
@@ -212,7 +212,7 @@ def test_a_run_that_is_killed_again_and_again_pays_for_no_verdict_twice(judge, r
     save_model_outputs(answers(BASE_KINDS, "old"), tmp_path / "old.json")
     code = (
         "import sys; from alpaca_lora import OpenAITeacher; from alpaca_lora.config import JudgeConfig\n"
-        "from alpaca_lora.evaluation import judge_outputs, load_model_outputs\n"
+        "from alpaca_lora.evaluation import ModelOutput, judge_outputs, load_model_outputs\n"
         "new, old = map(load_model_outputs, sys.argv[1:3])\n"
         "judge_outputs(new, old, teacher=OpenAITeacher('teacher-a', base_url=sys.argv[3]), directory=sys.argv[4],\n"
         "              config=JudgeConfig(budget_tokens=10**9, concurrency=2, repeats=4))"
@@ -376,3 +376,28 @@ def test_a_name_for_a_teacher_and_foreign_settings_are_refused(tmp_path):
         judge_outputs(*sides, teacher="gpt-5", directory=tmp_path / "run")
     with pytest.raises(ConfigError, match="config must be a JudgeConfig, got SelfInstructConfig"):
         judge_outputs(*sides, teacher=PlantedJudge(0, 0), directory=tmp_path / "run", config=SelfInstructConfig())
+
+
+@pytest.mark.slow
+def test_the_embedded_model_minds_the_order_alone_and_the_result_says_so(quick_disk, tmp_path):
+    """It is far too small to judge: of a right and a wrong answer it takes whichever stands first."""
+    sums = [(3, 4), (5, 6), (2, 9), (7, 7), (8, 1), (6, 3), (9, 9), (4, 2), (5, 1), (8, 8)]
+
+    def said(wrong, generator):
+        return [
+            ModelOutput(instruction=f"Add {a} and {b}.", output=f"The sum is {a + b + wrong}.", generator=generator)
+            for a, b in sums
+        ]
+
+    result = judge_outputs(
+        said(0, "right"),
+        said(3, "wrong"),
+        teacher=LocalTeacher(),
+        directory=tmp_path / "run",
+        config=JudgeConfig(repeats=0),
+    )
+    rate = result.win_rate
+    assert (rate.n_wins, rate.n_draws, rate.n_total) == (0, 10, 10)
+    assert rate.position_bias.consistent == 0
+    assert rate.position_bias.p_value < 0.01
+    assert rate.position_bias.shown_first > 0.6
