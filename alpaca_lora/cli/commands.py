@@ -86,6 +86,18 @@ def evaluate(arguments: list[str]) -> int:
     return run_evaluation(_parse(evaluate, arguments, EvaluateOptions))
 
 
+def compare(arguments: list[str]) -> int:
+    """Let a person compare the answers of two models without knowing which is which.
+
+    A page of this machine, or the terminal, shows an instruction and two answers, and nothing else. Whose they are is
+    in a key that is opened after the last comparison; how many there will be is fixed before the first. The same
+    command goes on where the rater stopped. The exit code is 0 when all are done and 3 when there are more.
+    """
+    from alpaca_lora.cli.comparing import CompareOptions, compare_blindly
+
+    return compare_blindly(_parse(compare, arguments, CompareOptions))
+
+
 def ui(arguments: list[str]) -> int:
     """Open a web page on which a fine-tuned model answers, beside its base model if you like.
 
@@ -180,6 +192,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "generate": generate,
     "curate": curate,
     "evaluate": evaluate,
+    "compare": compare,
     "ui": ui,
     "merge": merge,
     "export": export,

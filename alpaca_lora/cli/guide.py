@@ -64,6 +64,14 @@ GUIDE = {
             "alpaca-lora evaluate --annotations annotations.json --variants concise.json verbose.json",
         ),
     ),
+    "compare": Guide(
+        "let a person compare two models blindly",
+        (
+            "alpaca-lora compare --outputs adapter.json --baseline base.json --num 100 --output-dir runs/blind",
+            "alpaca-lora compare --output-dir runs/blind",
+            "alpaca-lora compare --output-dir runs/blind --terminal --annotations runs/judge/annotations.json",
+        ),
+    ),
     "ui": Guide(
         "let a fine-tuned model answer on a web page",
         (

@@ -1,6 +1,7 @@
 """Verdicts of a judge, and win rates from them, with intervals: AlpacaEval's own, length-controlled, without position.
 
-Needs numpy only, and a teacher where a judge is asked. `statistics` holds what is not about language models.
+Verdicts come from a file, from a teacher, or from a person who does not know whose answers they are. Needs numpy only.
+`statistics` holds what is not about language models.
 """
 
 from alpaca_lora.evaluation.annotations import (
@@ -11,8 +12,11 @@ from alpaca_lora.evaluation.annotations import (
     save_annotations,
     save_model_outputs,
 )
-from alpaca_lora.evaluation.judge import JudgeResult, judge_outputs
+from alpaca_lora.evaluation.blind import BlindComparison, seal_comparison
+from alpaca_lora.evaluation.judge import judge_outputs
+from alpaca_lora.evaluation.judgement import JudgeResult
 from alpaca_lora.evaluation.position import PositionBias, measure_position_bias
+from alpaca_lora.evaluation.rating import BlindResult, score_votes
 from alpaca_lora.evaluation.statistics import (
     Interval,
     bootstrap_difference,
@@ -27,6 +31,8 @@ from alpaca_lora.evaluation.winrate import LengthControlled, WinRate, measure_wi
 
 __all__ = [
     "Annotation",
+    "BlindComparison",
+    "BlindResult",
     "Interval",
     "JudgeResult",
     "LengthControlled",
@@ -44,6 +50,8 @@ __all__ = [
     "resolvable_share",
     "save_annotations",
     "save_model_outputs",
+    "score_votes",
+    "seal_comparison",
     "share_interval",
     "standard_error",
     "wilson_interval",

@@ -13,7 +13,7 @@ import json
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,74 +21,23 @@ from alpaca_lora import _files, _runs
 from alpaca_lora.config import JudgeConfig
 from alpaca_lora.errors import ConfigError, CoverageError
 from alpaca_lora.evaluation.annotations import Annotation, ModelOutput, save_annotations
-from alpaca_lora.evaluation.statistics import Interval, exact_interval
+from alpaca_lora.evaluation.judgement import JudgeResult
 from alpaca_lora.evaluation.verdicts import PROMPT_SHA256, Comparison, pair_outputs, read_share, verdict_request
-from alpaca_lora.evaluation.winrate import WinRate, measure_win_rate
+from alpaca_lora.evaluation.winrate import measure_win_rate
 from alpaca_lora.selfinstruct.calls import Caller, Limits, Priced, Stop, in_order, run_in_a_loop
 from alpaca_lora.selfinstruct.display import Display
 from alpaca_lora.selfinstruct.ledger import Budget, Ledger
 from alpaca_lora.selfinstruct.pricing import check_budget, check_teacher, price_teacher
 from alpaca_lora.teachers import Answer, Teacher
 
-__all__ = ["ENOUGH", "JudgeResult", "judge_outputs"]
+__all__ = ["ENOUGH", "judge_outputs"]
 
 ENOUGH = 0.95
 """Share of the comparisons that must have a verdict in both orders for a score."""
 
-ANNOTATIONS, SUMMARY = "annotations.json", "judge.json"
+SUMMARY = "judge.json"
 _TRIES = 2
 """Questions for one verdict in one session."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeResult:
-    """What a judge found, and what it cost."""
-
-    directory: Path
-    win_rate: WinRate
-    """Of the model against the baseline; a win that does not survive the swap is a draw."""
-
-    comparisons: int
-    identical: int
-    """Comparisons of two equal answers, which are draws that nobody was asked about."""
-
-    answers_without_verdict: int
-    """Refusals, empty answers and whatever else was no verdict; they were paid for and decided nothing."""
-
-    repeated: int
-    """Verdicts that were asked for a second time."""
-
-    repeated_alike: int
-    """Those in which the judge agreed with itself."""
-
-    tokens: int
-    usd: str | None
-    """What the answers cost, exactly; None where the price is not known."""
-
-    doubtful_tokens: int
-    """Worst case of the attempts that ended without an answer and may have been billed."""
-
-    judge: dict[str, Any]
-    """What decides its verdicts, as model and endpoint."""
-
-    prompt_sha256: str
-    seed: int
-    notes: tuple[str, ...]
-
-    @property
-    def annotations(self) -> Path:
-        """Return where the verdicts are, in AlpacaEval's format."""
-        return self.directory / ANNOTATIONS
-
-    @property
-    def self_consistency(self) -> Interval | None:
-        """Return the 95 % interval of how often the judge agrees with itself; None where it was not asked twice."""
-        return exact_interval(self.repeated_alike, self.repeated) if self.repeated else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "directory"}
-        return values | {"win_rate": self.win_rate.to_json(), "self_consistency": self.self_consistency}
 
 
 def judge_outputs(
@@ -200,7 +149,7 @@ class _Run:
         try:
             for tries in itertools.count(_TRIES, _TRIES):
                 await self._ask_all(questions, tries)
-                if self._judged() >= ENOUGH * len(self.comparisons):
+                if self._judged() / len(self.comparisons) >= ENOUGH:
                     break
                 if self.asked_now:
                     raise self._too_few(f"the judge was asked {_TRIES} times for each verdict that is missing")
@@ -248,9 +197,11 @@ class _Run:
 
     def _judged(self) -> int:
         """Return how many comparisons have a verdict in both orders."""
-        missing = {question.comparison for question, verdict in self.verdicts.items() if verdict.share is None}
-        asked = {question.comparison for question in self.verdicts if question.switched}
-        return len(asked - missing) + sum(item.identical for item in self.comparisons)
+        shares = {question: verdict.share for question, verdict in self.verdicts.items() if not question.repeated}
+        missing = {question.comparison for question, share in shares.items() if share is None}
+        return len({question.comparison for question in shares if question.switched} - missing) + sum(
+            item.identical for item in self.comparisons
+        )
 
     def _too_few(self, reason: str) -> CoverageError:
         judged, total = self._judged(), len(self.comparisons)
@@ -262,10 +213,10 @@ class _Run:
 
     def _write(self) -> JudgeResult:
         annotations = [row for item in self.comparisons for row in self._annotate(item)]
-        repeated = [(question, verdict) for question, verdict in self.verdicts.items() if question.repeated]
         pairs = [
             (verdict.share, self.verdicts[_Question(question.comparison, question.switched)].share)
-            for question, verdict in repeated
+            for question, verdict in self.verdicts.items()
+            if question.repeated and verdict.share is not None
         ]
         answers = self.ledger.answers
         chat = self.priced.teacher.chat
