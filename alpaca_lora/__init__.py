@@ -16,6 +16,8 @@ from alpaca_lora.records import Record, load_records, save_records
 __all__ = [
     "CurationResult",
     "CurationSettings",
+    "EvaluationConfig",
+    "EvaluationResult",
     "FinetuneConfig",
     "FinetuneResult",
     "GenerationResult",
@@ -32,6 +34,7 @@ __all__ = [
     "available_templates",
     "curate",
     "errors",
+    "evaluate",
     "export",
     "finetune",
     "generate_instructions",
@@ -44,6 +47,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from alpaca_lora.config import (
+        EvaluationConfig,
         FinetuneConfig,
         KernelSettings,
         LoraSettings,
@@ -52,6 +56,8 @@ if TYPE_CHECKING:
         load_config,
     )
     from alpaca_lora.curation import CurationResult, CurationSettings, curate
+    from alpaca_lora.evaluation.outcome import EvaluationResult
+    from alpaca_lora.evaluation.recipe import evaluate
     from alpaca_lora.exports import export, merge_adapter
     from alpaca_lora.models import LocalTeacher
     from alpaca_lora.selfinstruct import GenerationResult, generate_instructions
@@ -63,6 +69,8 @@ else:
     _HOMES = {
         "CurationResult": "alpaca_lora.curation",
         "CurationSettings": "alpaca_lora.curation",
+        "EvaluationConfig": "alpaca_lora.config",
+        "EvaluationResult": "alpaca_lora.evaluation.outcome",
         "FinetuneConfig": "alpaca_lora.config",
         "FinetuneResult": "alpaca_lora.training",
         "GenerationResult": "alpaca_lora.selfinstruct",
@@ -73,6 +81,7 @@ else:
         "QuantizationSettings": "alpaca_lora.config",
         "SelfInstructConfig": "alpaca_lora.config",
         "curate": "alpaca_lora.curation",
+        "evaluate": "alpaca_lora.evaluation.recipe",
         "export": "alpaca_lora.exports",
         "finetune": "alpaca_lora.training",
         "generate_instructions": "alpaca_lora.selfinstruct",

@@ -36,6 +36,8 @@ def test_the_facade_exports_what_this_release_promises():
     assert alpaca_lora.__all__ == [
         "CurationResult",
         "CurationSettings",
+        "EvaluationConfig",
+        "EvaluationResult",
         "FinetuneConfig",
         "FinetuneResult",
         "GenerationResult",
@@ -52,6 +54,7 @@ def test_the_facade_exports_what_this_release_promises():
         "available_templates",
         "curate",
         "errors",
+        "evaluate",
         "export",
         "finetune",
         "generate_instructions",
