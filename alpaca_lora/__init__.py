@@ -17,6 +17,8 @@ __all__ = [
     "CurationResult",
     "CurationSettings",
     "Estimate",
+    "EvaluationConfig",
+    "EvaluationResult",
     "FinetuneConfig",
     "FinetuneResult",
     "GenerationResult",
@@ -33,6 +35,7 @@ __all__ = [
     "available_templates",
     "curate",
     "errors",
+    "evaluate",
     "export",
     "finetune",
     "generate_instructions",
@@ -46,6 +49,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from alpaca_lora.config import (
+        EvaluationConfig,
         FinetuneConfig,
         KernelSettings,
         LoraSettings,
@@ -54,6 +58,8 @@ if TYPE_CHECKING:
         load_config,
     )
     from alpaca_lora.curation import CurationResult, CurationSettings, curate
+    from alpaca_lora.evaluation.outcome import EvaluationResult
+    from alpaca_lora.evaluation.recipe import evaluate
     from alpaca_lora.exports import export, merge_adapter
     from alpaca_lora.models import LocalTeacher
     from alpaca_lora.planning import Estimate, plan
@@ -67,6 +73,8 @@ else:
         "CurationResult": "alpaca_lora.curation",
         "CurationSettings": "alpaca_lora.curation",
         "Estimate": "alpaca_lora.planning",
+        "EvaluationConfig": "alpaca_lora.config",
+        "EvaluationResult": "alpaca_lora.evaluation.outcome",
         "FinetuneConfig": "alpaca_lora.config",
         "FinetuneResult": "alpaca_lora.training",
         "GenerationResult": "alpaca_lora.selfinstruct",
@@ -77,6 +85,7 @@ else:
         "QuantizationSettings": "alpaca_lora.config",
         "SelfInstructConfig": "alpaca_lora.config",
         "curate": "alpaca_lora.curation",
+        "evaluate": "alpaca_lora.evaluation.recipe",
         "export": "alpaca_lora.exports",
         "finetune": "alpaca_lora.training",
         "generate_instructions": "alpaca_lora.selfinstruct",

@@ -30,8 +30,8 @@ _FULL_IN_WORDS = re.compile(
 """What safetensors, tokenizers, NumPy and torch say, whose errors carry no number."""
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace the file at `path` by `content`, atomically and durably."""
+def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Replace the file at `path` by `content`, atomically and durably; a private one is for its owner's eyes alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=_STAGING_PREFIX, dir=path.parent)
     staged = Path(name)
@@ -40,7 +40,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        staged.chmod(0o666 & ~_umask())
+        staged.chmod(0o600 if private else 0o666 & ~_umask())
         staged.replace(path)
     except BaseException:
         staged.unlink(missing_ok=True)
@@ -48,14 +48,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     _sync_directory(path.parent)
 
 
-def write_text(path: Path, content: str) -> None:
+def write_text(path: Path, content: str, *, private: bool = False) -> None:
     """Replace the file at `path` by `content` in UTF-8, line ends as given."""
-    write_bytes(path, content.encode("utf-8"))
+    write_bytes(path, content.encode("utf-8"), private=private)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
     """Replace the file at `path` by `value` as strict JSON (no NaN), indented, keys in the order given."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", private=private)
 
 
 def append_line(stream: IO[str], value: Any) -> None:

@@ -21,7 +21,8 @@ Each one is also a builtin, so that code which knows nothing of this library can
     ├─ ExportError (RuntimeError)           a model that a format cannot hold, or an artefact that cannot be used
     │  └─ ParityError                       an artefact that does not compute what it was made from
     ├─ TeacherError (RuntimeError)          a teacher that cannot be asked
-    │  └─ TeacherRefusedError               it refused for good: a wrong key, an unknown model, a redirect
+    │  ├─ TeacherRefusedError               it refused for good: a wrong key, an unknown model, a redirect
+    │  └─ CoverageError                     a judge gave too few verdicts for a score; the same run goes on
     ├─ RunError (RuntimeError)              a run directory that is in use, foreign, or not resumable
     ├─ DiskFullError (OSError)              no room for what a run must write; older checkpoints are unharmed
     ├─ NonFiniteLossError (ArithmeticError) training produced NaN or infinity
@@ -36,6 +37,7 @@ __all__ = [
     "AdapterError",
     "AlpacaLoraError",
     "ConfigError",
+    "CoverageError",
     "DiskFullError",
     "DivergenceError",
     "EmptyAdapterError",
@@ -153,6 +155,10 @@ class TeacherError(AlpacaLoraError, RuntimeError):
 
 class TeacherRefusedError(TeacherError):
     """A teacher refused in a way that asking again cannot change: a wrong key, an unknown model, a redirect."""
+
+
+class CoverageError(TeacherError):
+    """A judge gave too few verdicts for a score; those that it gave are kept, and the same run asks for the others."""
 
 
 class RunError(AlpacaLoraError, RuntimeError):

@@ -70,14 +70,32 @@ def curate(arguments: list[str]) -> int:
 
 
 def evaluate(arguments: list[str]) -> int:
-    """Compute win rates from the stored verdicts of a judge, with their errors. No model and no judge is asked.
+    """Compare an adapter with its base, on rows that it was not trained on; every number comes with its interval.
 
-    Raw rates are AlpacaEval's, versions 1 and 2. Length-controlled rates are ours, for any baseline. Where a file has
-    both orders of a comparison, as told by is_switched_outputs, they count once, and the effect of the order is tested.
+    Loss, stop rate, lengths, repetition and matches need no judge; --judge adds a win rate, in both orders, and --tasks
+    tasks of lm-evaluation-harness in the adapter's own prompt. The directory gets a page, results.json, and the answers
+    in AlpacaEval's format. The same command goes on where it was interrupted.
+
+    With --annotations no model and no judge is asked: win rates are computed from stored verdicts, AlpacaEval's own
+    figures (versions 1 and 2) and length-controlled ones of ours. Where a file has both orders of a comparison, as told
+    by is_switched_outputs, they count once, and the effect of the order is tested.
     """
-    from alpaca_lora.cli.evaluating import EvaluateOptions, report_win_rates
+    from alpaca_lora.cli.assessment import run_evaluation
+    from alpaca_lora.cli.evaluating import EvaluateOptions
 
-    return report_win_rates(_parse(evaluate, arguments, EvaluateOptions))
+    return run_evaluation(_parse(evaluate, arguments, EvaluateOptions))
+
+
+def compare(arguments: list[str]) -> int:
+    """Let a person compare the answers of two models without knowing which is which.
+
+    A page of this machine, or the terminal, shows an instruction and two answers, and nothing else. Whose they are is
+    in a key that is opened after the last comparison; how many there will be is fixed before the first. The same
+    command goes on where the rater stopped. The exit code is 0 when all are done and 3 when there are more.
+    """
+    from alpaca_lora.cli.comparing import CompareOptions, compare_blindly
+
+    return compare_blindly(_parse(compare, arguments, CompareOptions))
 
 
 def ui(arguments: list[str]) -> int:
@@ -187,6 +205,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "generate": generate,
     "curate": curate,
     "evaluate": evaluate,
+    "compare": compare,
     "ui": ui,
     "merge": merge,
     "export": export,

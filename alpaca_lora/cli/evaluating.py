@@ -1,12 +1,15 @@
-"""Evaluation from the command line: win rates from stored verdicts, as a table or as JSON."""
+"""Evaluation from the command line: of an adapter, or win rates from stored verdicts, as a table or as JSON."""
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
+from alpaca_lora.cli.conversation import text_flag
+from alpaca_lora.cli.generating import setting_flags
+from alpaca_lora.config import EvaluationConfig, JudgeConfig
 from alpaca_lora.reporting.wording import count, printable
 
 if TYPE_CHECKING:
@@ -22,12 +25,65 @@ _NUMBERS = 2
 """The first column of numbers; those are set to the right."""
 
 
+_JUDGING: Any = setting_flags(JudgeConfig, omit=("seed",))
+_SETTINGS: Any = setting_flags(EvaluationConfig)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """The flags of `evaluate`."""
+    """The flags of `evaluate`: of an adapter, or of stored verdicts (--annotations)."""
 
-    annotations: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
-    """Verdicts of a judge in AlpacaEval's format, annotations.json: a JSON array or JSON lines."""
+    adapter: Annotated[str | None, text_flag("DIR", "none")] = None
+    """Adapter directory, or run directory with one; it is compared with its base."""
+
+    output_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/evaluation"
+    """Directory of the evaluation: new, empty, or that of the evaluation to go on with."""
+
+    data: Annotated[str, tyro.conf.arg(metavar="FILE|HUB_ID")] = "alpaca-mini"
+    """Evaluation set; of alpaca-mini it is the packaged held-out set. Rows of the training data are left out."""
+
+    against: Annotated[str | None, text_flag("DIR|MODEL|FILE", "none")] = None
+    """A third model: another adapter or run, a base model, or answers in AlpacaEval's format; the judge compares with
+    it instead of the base."""
+
+    trained_on: Annotated[str | None, text_flag("FILE|HUB_ID", "what the adapter's run names")] = None
+    """The training data, where the run does not tell; `unknown` goes on with a report that says so."""
+
+    base_model: Annotated[str | None, text_flag("NAME|DIR|HUB_ID", "the one that the adapter was trained on")] = None
+    """The base model; an adapter of another tool needs it by name."""
+
+    template: Annotated[str | None, text_flag("NAME|FILE", "the one that the adapter was trained with")] = None
+    """Prompt template; an adapter of another tool needs it by name."""
+
+    tasks: Annotated[str, tyro.conf.arg(metavar="NAME,NAME", help_behavior_hint="(default: none)")] = ""
+    """Tasks of lm-evaluation-harness, separated by commas, or YAML files of your own. Needs  pip install
+    'alpaca-lora[eval]'."""
+
+    judge: Annotated[str | None, tyro.conf.arg(metavar="local|openai", help_behavior_hint="(default: none)")] = None
+    """Who says which answer is better: openai is any OpenAI-compatible endpoint, local a model of this machine."""
+
+    judge_model: Annotated[str | None, text_flag("NAME", "smollm2-135m for local; openai needs one")] = None
+    """The judge's model."""
+
+    base_url: Annotated[str | None, text_flag("URL", "https://api.openai.com/v1")] = None
+    """The judge's endpoint, up to and with /v1."""
+
+    api_key_env: Annotated[str, tyro.conf.arg(metavar="NAME")] = "OPENAI_API_KEY"
+    """Environment variable that holds the judge's key."""
+
+    judging: tyro.conf.OmitArgPrefixes[_JUDGING]
+    """How much the judge may cost, and how fast it is asked."""
+
+    settings: tyro.conf.OmitArgPrefixes[_SETTINGS]
+    """What decides the numbers."""
+
+    card: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE ...", help_behavior_hint="(default: none)")] = ()
+    """Model cards to check instead: a claim of parity without an interval is a fault, and the exit code is 2."""
+
+    annotations: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="FILE ...", help_behavior_hint="(default: none)")
+    ] = ()
+    """Score these verdicts instead, in AlpacaEval's format, annotations.json: a JSON array or JSON lines."""
 
     variants: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE ...", help_behavior_hint="(default: none)")] = ()
     """Verdicts on a concise and a verbose variant of the baseline against itself, which tell length from quality."""
@@ -36,7 +92,10 @@ class EvaluateOptions:
     """Score each part of the evaluation set too."""
 
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")] = False
-    """Print one JSON object per line, one for each model, with every figure unrounded."""
+    """Print every figure unrounded: results.json, or for stored verdicts one JSON object per model and line."""
+
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior_hint="")] = False
+    """Show no progress and no summary, only the path of the report."""
 
 
 class _Scored(NamedTuple):

@@ -1,7 +1,7 @@
 """What a command says when it does not succeed, and its exit code.
 
-0 done · 1 a fault of this program · 2 bad input · 3 a budget is reached · 4 out of disk or memory · 130 interrupted ·
-143 terminated.
+0 done · 1 a fault of this program · 2 bad input · 3 a budget is reached, or a judge gave too few verdicts · 4 out of
+disk or memory · 130 interrupted · 143 terminated.
 """
 
 import errno
@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 
 from alpaca_lora._files import is_disk_full
-from alpaca_lora.errors import AlpacaLoraError, DiskFullError, ParityError
+from alpaca_lora.errors import AlpacaLoraError, CoverageError, DiskFullError, ParityError
 
 __all__ = ["Terminated", "explain"]
 
@@ -44,6 +44,8 @@ def explain(error: BaseException, command: str) -> int:
         return _say(f"error: the disk is full: make room and try again{resume}", 4)
     if any(_is_out_of_memory(cause) for cause in _causes(error)):
         return _say(f"error: out of memory{_LESS_MEMORY if training else ''}{resume}", 4)
+    if isinstance(error, CoverageError):
+        return _say(f"error: {error}", 3)
     if isinstance(error, AlpacaLoraError):
         return _say(f"error: {error}", 1 if isinstance(error, ParityError) else 2)
     if isinstance(error, OSError) and error.filename is not None:

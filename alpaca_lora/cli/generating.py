@@ -1,13 +1,14 @@
 """Generation from the command line: which teacher, and what is said before and after."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_args
 
 import tyro
 
-from alpaca_lora.config import SelfInstructConfig
+from alpaca_lora.config import SelfInstructConfig, Settings
 from alpaca_lora.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from alpaca_lora.selfinstruct import Preparation
     from alpaca_lora.teachers import Teacher
 
-__all__ = ["GenerateOptions", "generate_records"]
+__all__ = ["LOCAL_MODEL", "GenerateOptions", "generate_records", "setting_flags"]
 
 _RESUMABLE = 3
-_LOCAL_MODEL = "smollm2-135m"
+LOCAL_MODEL = "smollm2-135m"
 
 
 def _text(metavar: str, default: str) -> Any:
@@ -34,8 +35,13 @@ def _flag(info: "FieldInfo") -> Any:
     return Annotated[choices[0] if NoneType in choices else info.annotation, hint]
 
 
-_KINDS = {name: _flag(info) for name, info in SelfInstructConfig.model_fields.items()}
-_SETTINGS: Any = TypedDict("_SETTINGS", _KINDS, total=False)  # type: ignore[misc]
+def setting_flags(config: type[Settings], omit: Sequence[str] = ()) -> Any:
+    """Return the settings of a config as a type from which flags are made; those that are not given are not in it."""
+    kinds = {name: _flag(info) for name, info in config.model_fields.items() if name not in omit}
+    return TypedDict(f"{config.__name__}Flags", kinds, total=False)  # type: ignore[misc]
+
+
+_SETTINGS: Any = setting_flags(SelfInstructConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,7 @@ class GenerateOptions:
     output_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/generated"
     """Run directory: new, empty, or that of the run to go on with."""
 
-    model: Annotated[str | None, _text("NAME", f"{_LOCAL_MODEL} for local; openai needs one")] = None
+    model: Annotated[str | None, _text("NAME", f"{LOCAL_MODEL} for local; openai needs one")] = None
     """Model that writes the tasks: a name at the endpoint, or a local model, a directory or a Hub id."""
 
     base_url: Annotated[str | None, _text("URL", "https://api.openai.com/v1")] = None
@@ -118,7 +124,7 @@ def _teacher(options: GenerateOptions, model: str | None, base_url: str | None =
     if options.teacher == "local":
         from alpaca_lora.models import LocalTeacher
 
-        return LocalTeacher(model or _LOCAL_MODEL)
+        return LocalTeacher(model or LOCAL_MODEL)
     from alpaca_lora.teachers import OPENAI_URL, OpenAITeacher
 
     if not model:

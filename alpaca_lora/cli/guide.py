@@ -53,10 +53,23 @@ GUIDE = {
         ),
     ),
     "evaluate": Guide(
-        "compute win rates, with their errors, from stored verdicts",
+        "compare an adapter with its base, or score stored verdicts, with intervals",
         (
+            "alpaca-lora evaluate --adapter runs/alpaca-mini",
+            "alpaca-lora evaluate --adapter runs/mine --data my.jsonl --rows 100 --judge local",
+            "alpaca-lora evaluate --adapter runs/mine --judge openai --judge-model gpt-5-mini --budget-usd 2 "
+            "--against text_davinci_003.outputs.json --data text_davinci_003.outputs.json",
+            "alpaca-lora evaluate --adapter runs/mine --tasks hellaswag,arc_easy --task-rows 200",
             "alpaca-lora evaluate --annotations annotations.json --json",
             "alpaca-lora evaluate --annotations annotations.json --variants concise.json verbose.json",
+        ),
+    ),
+    "compare": Guide(
+        "let a person compare two models blindly",
+        (
+            "alpaca-lora compare --outputs adapter.json --baseline base.json --num 100 --output-dir runs/blind",
+            "alpaca-lora compare --output-dir runs/blind",
+            "alpaca-lora compare --output-dir runs/blind --terminal --annotations runs/judge/annotations.json",
         ),
     ),
     "ui": Guide(

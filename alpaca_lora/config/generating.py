@@ -4,29 +4,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from alpaca_lora.config.sections import Settings
+from alpaca_lora.config.calling import CallSettings
 
 __all__ = ["SelfInstructConfig"]
 
 
-class SelfInstructConfig(Settings):
+class SelfInstructConfig(CallSettings):
     """Everything that decides which records a run of `generate_instructions` makes, but for its teachers."""
 
-    free: ClassVar[frozenset[str]] = frozenset(
-        {
-            "num",
-            "budget_usd",
-            "budget_tokens",
-            "prices",
-            "pilot",
-            "patience",
-            "concurrency",
-            "requests_per_minute",
-            "tokens_per_minute",
-            "max_seconds",
-            "pause_seconds",
-        }
-    )
+    free: ClassVar[frozenset[str]] = CallSettings.free | {"num", "pilot", "patience"}
     """Settings that another session of the same run may change: they decide how far it goes, not what it makes."""
 
     num: Annotated[int, Field(ge=1)] = 100
@@ -53,32 +39,8 @@ class SelfInstructConfig(Settings):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
     """Decides every request; equal seeds and equal answers give equal bytes."""
 
-    budget_usd: Annotated[float, Field(gt=0)] | None = None
-    """Most that may be spent over all sessions of the run, in US dollars. None: no such cap."""
-
-    budget_tokens: Annotated[int, Field(gt=0)] | None = None
-    """Most tokens that may be used over all sessions of the run. None: no such cap."""
-
-    prices: str | None = None
-    """JSON file of prices per million tokens. None: prices.json in the user's configuration directory."""
-
     pilot: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many requests with a forecast of rows and cost. None: no pilot."""
 
     patience: Annotated[int, Field(ge=1)] = 50
     """Stop after this many requests in a row without a row that is kept."""
-
-    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
-    """Requests under way at once; it changes nothing in the result."""
-
-    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
-    """Most requests in any minute. None: no limit."""
-
-    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
-    """Most tokens in any minute, each request counted at its worst case. None: no limit."""
-
-    max_seconds: Annotated[float, Field(gt=0)] | None = None
-    """Begin no further request after this time. None: no limit."""
-
-    pause_seconds: Annotated[float, Field(gt=0)] = 0.5
-    """Wait before a failed request is sent again; it doubles each time, up to a minute."""

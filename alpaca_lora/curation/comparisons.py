@@ -6,7 +6,7 @@ from the floor on can be tried later without measuring again.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from alpaca_lora._optional import require
 from alpaca_lora.curation.catalog import CONFLICT, CONTAMINATION, EXACT, NEAR, RULES
@@ -15,7 +15,7 @@ from alpaca_lora.curation.settings import Compare, Method
 from alpaca_lora.records import Record
 from alpaca_lora.selfinstruct.novelty import Match, NoveltyIndex, compared_text, rouge_l, words
 
-__all__ = ["compare_with_held_out", "compare_within"]
+__all__ = ["compare_with_held_out", "compare_within", "score_leaks"]
 
 _MOST_PAIRS = 50
 """Earlier records that one record is compared with in the ledger, the most similar ones; bounds a set of one task."""
@@ -135,13 +135,27 @@ def compare_with_held_out(records: Sequence[Record], held_out: Mapping[str, Iter
         The most similar held-out record of each record that has one above the floor.
     """
     tasks = [(name, record) for name, group in held_out.items() for record in group]
-    texts = [compared_text(record, with_input=True) for _, record in tasks]
+    places = [record.origin if name in record.origin else f"{name}, {record.origin}" for name, record in tasks]
+    found: Found = defaultdict(list)
+    for place, scores in enumerate(score_leaks(records, [record for _, record in tasks])):
+        if scores:
+            number = max(scores, key=lambda n: (scores[n], -n))
+            found[place].append(Finding(CONTAMINATION, f"like {places[number]}", scores[number]))
+    return found
+
+
+def score_leaks(records: Iterable[Record], held_out: Sequence[Record]) -> Iterator[dict[int, float]]:
+    """Yield for each record how much it is like which held-out ones, above the floor, as `compare_with_held_out` does.
+
+    Args:
+        records: what is trained on.
+        held_out: what is evaluated on; they are numbered by place.
+    """
+    texts = [compared_text(record, with_input=True) for record in held_out]
     floor = float(RULES[CONTAMINATION].floor or 0)
     index = NoveltyIndex(texts, threshold=floor)
-    places = [record.origin if name in record.origin else f"{name}, {record.origin}" for name, record in tasks]
     holders, sizes = _index_grams(texts)
-    found: Found = defaultdict(list)
-    for place, record in enumerate(records if tasks else ()):
+    for record in records:
         scores = {match.number: match.score for match in index.matches(compared_text(record, with_input=True))}
         shared = Counter(
             n
@@ -151,10 +165,7 @@ def compare_with_held_out(records: Sequence[Record], held_out: Mapping[str, Iter
         for number, count in shared.items():
             if count / sizes[number] > max(floor, scores.get(number, 0)):
                 scores[number] = count / sizes[number]
-        if scores:
-            number = max(scores, key=lambda n: (scores[n], -n))
-            found[place].append(Finding(CONTAMINATION, f"like {places[number]}", scores[number]))
-    return found
+        yield scores
 
 
 def _grams(text: str) -> set[tuple[str, ...]]:

@@ -113,7 +113,13 @@ def standard_error(values: ArrayLike) -> float:
 
 
 def bootstrap_difference(
-    first: ArrayLike, second: ArrayLike, *, seed: int, resamples: int = 10_000, level: float = 0.95
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    seed: int,
+    weights: ArrayLike | None = None,
+    resamples: int = 10_000,
+    level: float = 0.95,
 ) -> Interval:
     """Return the paired bootstrap interval of mean(first) - mean(second), by percentiles.
 
@@ -123,6 +129,7 @@ def bootstrap_difference(
         first: a number per row, shape (N,).
         second: the other model's number on the same rows, shape (N,).
         seed: the same seed gives the same interval.
+        weights: how much each row counts in both means, as tokens in a loss per token; None: 1.
         resamples: how many means are drawn.
         level: confidence, between 0 and 1.
 
@@ -133,8 +140,11 @@ def bootstrap_difference(
     if left.shape != right.shape or left.ndim != 1 or not left.size:
         raise ConfigError(f"first and second must have one number per row each, got {left.shape} and {right.shape}")
     deviations(level)
-    differences, generator = left - right, np.random.default_rng(seed)
-    means = [differences[generator.integers(left.size, size=left.size)].mean() for _ in range(resamples)]
+    worth = np.ones_like(left) if weights is None else np.asarray(weights, dtype=float)
+    differences, generator, means = (left - right) * worth, np.random.default_rng(seed), []
+    for _ in range(resamples):
+        drawn = generator.integers(left.size, size=left.size)
+        means.append(differences[drawn].sum() / worth[drawn].sum())
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 

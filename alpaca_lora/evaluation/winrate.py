@@ -72,7 +72,7 @@ class WinRate:
     n_wins_base: int
     n_draws: int
     n_total: int
-    """Comparisons with a preference; the two orders of one comparison count once, with their mean."""
+    """Comparisons with a preference; the two orders of one comparison count once."""
 
     n_missing: int
     """Comparisons for which the judge gave no preference; they are left out, as AlpacaEval does."""
@@ -158,7 +158,10 @@ def _only_pair(annotations: Sequence[Annotation]) -> tuple[str, str, str]:
 
 
 def _merge_orders(annotations: Sequence[Annotation]) -> tuple[list[Annotation], PositionBias | None]:
-    """Return one row per comparison, those judged in both orders with the mean preference, and what the order did."""
+    """Return one row per comparison, and what the order did.
+
+    A comparison that was judged in both orders has their mean where both have the same winner, and is a draw else.
+    """
     groups: dict[object, list[Annotation]] = {}
     for number, item in enumerate(annotations):
         known = item.is_switched_outputs is not None
@@ -176,7 +179,8 @@ def _merge_orders(annotations: Sequence[Annotation]) -> tuple[list[Annotation], 
             sides = [float(np.mean(side)) for side in given]
             ahead.append(sides[0])
             behind.append(sides[1])
-            preference = 1 + sum(sides) / 2
+            survives = (sides[0] - 0.5) * (sides[1] - 0.5) > 0
+            preference = 1 + sum(sides) / 2 if survives else 1.5
         merged.append(replace(group[0], preference=preference, is_switched_outputs=None))
     return merged, measure_position_bias(ahead, behind) if ahead else None
 

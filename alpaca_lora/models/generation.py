@@ -110,6 +110,7 @@ def generate_responses(
     batch_size: int = 8,
     stop_texts: Sequence[str] = (),
     adapted: bool = True,
+    stop: threading.Event | None = None,
 ) -> list[Response]:
     """Answer every prompt.
 
@@ -121,6 +122,7 @@ def generate_responses(
         batch_size: prompts answered together; prompts of like length share a batch.
         stop_texts: an answer also ends behind the first of these texts, which stays a part of it.
         adapted: False switches the adapters of the model off while it answers.
+        stop: setting this event ends every answer at its next token.
 
     Returns:
         One response per prompt, in the order of the prompts.
@@ -130,13 +132,16 @@ def generate_responses(
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
     responses: dict[int, Response] = {}
     stops = stop_ids(tokenizer, model)
+    stopping = StoppingCriteriaList([_Stopping(stop.is_set)] if stop else [])
     with _turn, _answering(model, decoding.seed, adapted=adapted):
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             inputs = _pad_left([ids[index] for index in batch], int(tokenizer.pad_token_id), model.device)
             config = decoding.to_generation_config(stops, int(tokenizer.pad_token_id))
             config.stop_strings = list(stop_texts) or None
-            outputs = model.generate(**inputs, generation_config=config, tokenizer=tokenizer)
+            outputs = model.generate(
+                **inputs, generation_config=config, tokenizer=tokenizer, stopping_criteria=stopping
+            )
             for index, row in zip(batch, outputs[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
                 responses[index] = _response(tokenizer, row, stops)
     return [responses[index] for index in range(len(ids))]

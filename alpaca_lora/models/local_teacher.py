@@ -1,13 +1,14 @@
 """A model of this machine as a teacher: offline, at no cost, and repeatable.
 
 Each request is drawn with its own seed and answered alone, since numbers change in their last digits with what shares a
-batch, and a drawn answer with them.
+batch, and a drawn answer with them. Where an answer can only be one of a few, it is not drawn: their probabilities say
+more than the one word that a small model happens to write.
 """
 
 import asyncio
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from alpaca_lora.models.fingerprints import fingerprint
 from alpaca_lora.models.generation import Decoding, generate_responses
 from alpaca_lora.models.loading import best_precision, load_base_model
 from alpaca_lora.models.locate import locate_base_model
+from alpaca_lora.models.losses import next_token_shares
 from alpaca_lora.models.tokenizer import encode_prompt, load_tokenizer
 from alpaca_lora.teachers import Answer, Fault, Request, Usage
 
@@ -65,14 +67,18 @@ class LocalTeacher:
         return text
 
     async def answer(self, request: Request) -> Answer:
-        """Ask once; see `Teacher.answer`."""
-        return await asyncio.to_thread(self._answer, request)
+        """Ask once; see `Teacher.answer`. Cancelling it ends the answer at its next token."""
+        cancelled = threading.Event()
+        try:
+            return await asyncio.to_thread(self._answer, request, cancelled)
+        finally:
+            cancelled.set()
 
     async def close(self) -> None:
         """Forget the loaded model; the next question loads it again."""
         self._loaded = None
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request, cancelled: threading.Event) -> Answer:
         prompt = request.prompt + request.opening
         used = self.most_prompt_tokens(request)
         most = min(request.max_tokens, self._most_tokens, self._positions - used)
@@ -81,12 +87,15 @@ class LocalTeacher:
         decoding = Decoding(
             max_new_tokens=most, temperature=request.temperature, top_p=request.top_p, seed=request.seed
         )
+        if request.choices:
+            shares = self._weigh(prompt, request.choices)
+            return Answer(text=json.dumps(shares), finish="stop", usage=Usage(used, 1))
         # One line is one task; what a small model writes after its first is seldom any.
         stops = (*request.stop, "\n") if request.schema else request.stop
         with self._turn:
-            if self._loaded is None:
-                self._loaded = load_base_model(self._directory, precision=best_precision(), device=self._device)
-            (response,) = generate_responses(self._loaded, self._tokenizer, [prompt], decoding, stop_texts=stops)
+            (response,) = generate_responses(
+                self._model(), self._tokenizer, [prompt], decoding, stop_texts=stops, stop=cancelled
+            )
         ends = [place for stop in stops if (place := response.text.find(stop)) >= 0]
         text = response.text[: min(ends)] if ends else response.text
         return Answer(
@@ -94,6 +103,20 @@ class LocalTeacher:
             finish="stop" if response.stopped or ends else "length",
             usage=Usage(used, response.tokens),
         )
+
+    def _weigh(self, prompt: str, choices: Sequence[str]) -> dict[str, float]:
+        """Return how likely the first token of each choice is among those, after a prompt."""
+        firsts = [self._tokenizer.encode(choice, add_special_tokens=False)[0] for choice in choices]
+        if len(set(firsts)) < len(firsts):
+            raise Fault("unfit", f"{choices} begin with the same token of {self.model}")
+        with self._turn:
+            shares = next_token_shares(self._model(), encode_prompt(self._tokenizer, prompt), firsts)
+        return dict(zip(choices, shares, strict=True))
+
+    def _model(self) -> Any:
+        if self._loaded is None:
+            self._loaded = load_base_model(self._directory, precision=best_precision(), device=self._device)
+        return self._loaded
 
 
 def _positions_of(directory: Path) -> int:

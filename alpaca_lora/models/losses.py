@@ -28,6 +28,9 @@ class RowLoss:
     tokens: int
     """How many tokens are supervised."""
 
+    greedy: bool = False
+    """Whether each of them is the likeliest one where it stands."""
+
 
 def supervised_logits(
     model: Any, inputs: Mapping[str, torch.Tensor], labels_BT: torch.Tensor
@@ -80,6 +83,22 @@ def row_losses(
     return [losses[index] for index in range(len(rows))]
 
 
+def next_token_shares(model: Any, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
+    """Return how likely each of some tokens is to come next, as shares of their sum; no gradients, evaluation mode."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            ids_BT = torch.tensor([[*ids, tokens[0]]], device=model.device)
+            labels_BT = torch.full_like(ids_BT, IGNORED)
+            labels_BT[0, -1] = tokens[0]
+            logits_NV, _ = supervised_logits(model, {"input_ids": ids_BT}, labels_BT)
+            shares: list[float] = logits_NV[0, list(tokens)].double().softmax(dim=0).tolist()
+            return shares
+    finally:
+        model.train(training)
+
+
 def mean_loss(losses: Sequence[RowLoss]) -> float:
     """Return the loss per supervised token over all rows, each token counting once."""
     return sum(loss.nll for loss in losses) / sum(loss.tokens for loss in losses)
@@ -93,8 +112,10 @@ def _score(model: Any, rows: list[tuple[Sequence[int], Sequence[int]]]) -> list[
     mask_BT = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in rows], device=device)
     logits_NV, targets_N = supervised_logits(model, {"input_ids": ids_BT, "attention_mask": mask_BT}, labels_BT)
     nll_N = functional.cross_entropy(logits_NV, targets_N, reduction="none").double()
+    likeliest_N = logits_NV.argmax(dim=-1) == targets_N
     counts = (labels_BT[:, 1:] != IGNORED).sum(dim=1).tolist()
-    return [RowLoss(float(part.sum()), len(part)) for part in nll_N.split(counts)]
+    parts = zip(nll_N.split(counts), likeliest_N.split(counts), strict=True)
+    return [RowLoss(float(nll.sum()), len(nll), len(nll) > 0 and bool(likeliest.all())) for nll, likeliest in parts]
 
 
 def _batches(lengths: list[int], batch_tokens: int) -> list[list[int]]:

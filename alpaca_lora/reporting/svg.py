@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from alpaca_lora.reporting.curve import Point
 
-__all__ = ["Series", "draw_chart"]
+__all__ = ["Series", "decimals", "draw_chart", "round_ticks"]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 18, 16, 44
 _CHARACTER_WIDTH = 7
@@ -54,10 +54,10 @@ def draw_chart(
     if not points:
         return ""
     last_step = max(p.step for p in points)
-    x_ticks = _ticks(0.0, last_step, size[0] // 90, whole=True)
+    x_ticks = round_ticks(0.0, last_step, size[0] // 90, whole=True)
     low = 0.0 if from_zero else min(p.value for p in points)
-    y_ticks = _ticks(low, max(p.value for p in points), size[1] // 50)
-    y_labels = {value: (y_format or _decimals(y_ticks))(value) for value in y_ticks}
+    y_ticks = round_ticks(low, max(p.value for p in points), size[1] // 50)
+    y_labels = {value: (y_format or decimals(y_ticks))(value) for value in y_ticks}
     frame = _Frame(
         left=max(_LEFT, 14 + 14 * bool(y_label) + _CHARACTER_WIDTH * max(map(len, y_labels.values()))),
         right=size[0] - _RIGHT,
@@ -129,12 +129,13 @@ def _line(frame: _Frame, line: Series) -> str:
     return "".join(parts)
 
 
-def _decimals(ticks: Sequence[float]) -> Callable[[float], str]:
+def decimals(ticks: Sequence[float]) -> Callable[[float], str]:
+    """Return how the numbers of an axis are written, with as many decimals as the axis needs."""
     needed = next((places for places in range(7) if all(math.isclose(round(t, places), t) for t in ticks)), 7)
     return lambda value: f"{value:,.{needed}f}"
 
 
-def _ticks(low: float, high: float, wanted: int, *, whole: bool = False) -> list[float]:
+def round_ticks(low: float, high: float, wanted: int, *, whole: bool = False) -> list[float]:
     """Return round numbers, about `wanted` of them, of which the first and last enclose the range."""
     if high <= low:
         high = low + (abs(low) or 1.0)

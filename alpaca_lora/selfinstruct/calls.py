@@ -10,17 +10,19 @@ Waiting is measured by the monotonic clock: a clock that is set back or a night 
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+from alpaca_lora.config.calling import CallSettings
 from alpaca_lora.errors import TeacherRefusedError
 from alpaca_lora.selfinstruct.ledger import Booking, Budget, Ledger
 from alpaca_lora.teachers import FREE, Answer, Fault, Price, Request, Teacher, Usage
 
-__all__ = ["Caller", "Limits", "Priced", "Status", "Stop", "in_order"]
+__all__ = ["Caller", "Limits", "Priced", "Status", "Stop", "in_order", "run_in_a_loop"]
 
 Status = Literal["completed", "budget", "quota", "unavailable", "time", "pilot", "dry"]
 """Why a run ended: enough rows; or a budget, the teacher's credit, silence, time, the pilot, no new rows."""
@@ -69,6 +71,17 @@ class Limits:
     seconds: float | None = None
     pause_seconds: float = 0.5
     """Wait before the second try; it doubles with every further one."""
+
+    @classmethod
+    def of(cls, settings: CallSettings) -> "Limits":
+        """Return the limits that settings give."""
+        return cls(
+            concurrency=settings.concurrency,
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            seconds=settings.max_seconds,
+            pause_seconds=settings.pause_seconds,
+        )
 
 
 class Caller:
@@ -245,6 +258,16 @@ async def in_order(
         raise
     finally:
         await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
+
+
+def run_in_a_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run to the end, also where a notebook has an event loop of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work())
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(work())).result()
 
 
 def _plain(amount: Decimal) -> str:

@@ -14,19 +14,20 @@ _PLAIN_SECONDS = 30.0
 class Display:
     """A bar on a terminal, a line now and then elsewhere; use it as a context manager."""
 
-    def __init__(self, total: int, *, enabled: bool, console: Console | None = None) -> None:
+    def __init__(self, total: int, *, enabled: bool, noun: str = "rows", console: Console | None = None) -> None:
         """Prepare a display.
 
         Args:
-            total: rows that are wanted.
+            total: how many are wanted.
             enabled: False shows nothing.
+            noun: what is counted.
             console: where; None is standard error.
         """
         self._console = console or Console(stderr=True)
-        self._enabled = enabled
+        self._enabled, self._noun = enabled, noun
         self._said = self._console.get_time()
         self._bar = Progress(
-            TextColumn("rows"),
+            TextColumn(noun),
             BarColumn(),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
             TextColumn("{task.fields[cost]}"),
@@ -35,7 +36,7 @@ class Display:
             console=self._console,
             transient=True,
         )
-        self._task = self._bar.add_task("rows", total=total, cost="")
+        self._task = self._bar.add_task(noun, total=total, cost="")
 
     def __enter__(self) -> Self:
         """Show the bar where there can be one."""
@@ -54,11 +55,11 @@ class Display:
         """Show how far the run is.
 
         Args:
-            kept: rows so far.
+            kept: how many so far.
             cost: what they cost, in words.
         """
         self._bar.update(self._task, completed=kept, cost=cost)
         now = self._console.get_time()
         if self._enabled and not self._console.is_terminal and now - self._said >= _PLAIN_SECONDS:
             self._said = now
-            self._console.print(f"{kept:,} rows, {cost}", highlight=False, markup=False, soft_wrap=True)
+            self._console.print(f"{kept:,} {self._noun}, {cost}", highlight=False, markup=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files
+from alpaca_lora.config.calling import CallSettings
 from alpaca_lora.errors import RunError
 from alpaca_lora.teachers import Answer, Usage
 
@@ -50,6 +51,12 @@ class Budget:
 
     tokens: int | None = None
     usd: Decimal | None = None
+
+    @classmethod
+    def of(cls, settings: CallSettings) -> "Budget":
+        """Return the caps that settings give."""
+        cap = settings.budget_usd
+        return cls(settings.budget_tokens, None if cap is None else Decimal(repr(cap)))
 
     def admits(self, booking: Booking) -> bool:
         """Return whether a sum stays within both caps."""

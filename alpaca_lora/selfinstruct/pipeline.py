@@ -5,12 +5,10 @@ decides everything once more, so it ends in the same bytes as one that was never
 written at the end from what was decided.
 """
 
-import asyncio
 import itertools
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import cast
 from alpaca_lora import _files, _runs
 from alpaca_lora.config import SelfInstructConfig
 from alpaca_lora.records import Record, save_records
-from alpaca_lora.selfinstruct.calls import Caller, Priced, Status, Stop, in_order
+from alpaca_lora.selfinstruct.calls import Caller, Priced, Status, Stop, in_order, run_in_a_loop
 from alpaca_lora.selfinstruct.choosing import Chooser, Decision
 from alpaca_lora.selfinstruct.display import Display
 from alpaca_lora.selfinstruct.fewshot import Asked
@@ -95,17 +93,7 @@ def generate_instructions(
         _files.sweep_staging(run_dir)
         _runs.enter_run(run_dir, prepared.contract(), resume="auto")
         with Ledger.open(run_dir / _runs.JOURNAL) as ledger:
-            return _in_a_loop(_Run(prepared, ledger, display))
-
-
-def _in_a_loop(run: "_Run") -> GenerationResult:
-    """Run to the end, also where a notebook has an event loop of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(run.finish())
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(run.finish())).result()
+            return run_in_a_loop(_Run(prepared, ledger, display).finish)
 
 
 @dataclass

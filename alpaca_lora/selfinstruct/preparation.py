@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from alpaca_lora.errors import ConfigError
 from alpaca_lora.selfinstruct.calls import Limits, Priced
 from alpaca_lora.selfinstruct.fewshot import TaskWriter
 from alpaca_lora.selfinstruct.ledger import Booking, Budget
+from alpaca_lora.selfinstruct.pricing import check_budget, check_teacher, price_teacher
 from alpaca_lora.selfinstruct.profiles import Profile, find_profile
 from alpaca_lora.selfinstruct.seeds import Seeds, load_seeds
-from alpaca_lora.teachers import FREE, Teacher, default_price_file, find_price
+from alpaca_lora.teachers import Teacher
 
 __all__ = ["Preparation", "prepare_generation"]
 
@@ -57,20 +57,12 @@ class Preparation:
     @property
     def budget(self) -> Budget:
         """Return the caps."""
-        cap = self.config.budget_usd
-        return Budget(self.config.budget_tokens, None if cap is None else Decimal(repr(cap)))
+        return Budget.of(self.config)
 
     @property
     def limits(self) -> Limits:
         """Return how fast and how long teachers are asked."""
-        config = self.config
-        return Limits(
-            concurrency=config.concurrency,
-            requests_per_minute=config.requests_per_minute,
-            tokens_per_minute=config.tokens_per_minute,
-            seconds=config.max_seconds,
-            pause_seconds=config.pause_seconds,
-        )
+        return Limits.of(self.config)
 
     @property
     def worst_request(self) -> Booking:
@@ -135,8 +127,8 @@ def prepare_generation(
     if not isinstance(config, SelfInstructConfig):
         raise ConfigError(f"config must be a SelfInstructConfig, got {type(config).__name__}")
     for role, one in {"teacher": teacher, "answers": answers, "judge": judge}.items():
-        if not hasattr(one, "most_prompt_tokens") and (one is not None or role == "teacher"):
-            raise ConfigError(f"{role} must be an OpenAITeacher, a LocalTeacher or another Teacher, got {one!r}")
+        if one is not None or role == "teacher":
+            check_teacher(role, one)
     profile = find_profile(config.profile)
     if profile.form == "numbered" and (config.domain or answers or judge):
         raise ConfigError(
@@ -147,38 +139,16 @@ def prepare_generation(
         profile = replace(profile, requirements=_read(config.requirements))
     path = None if config.seeds is None else Path(config.seeds)
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=path)
-    given = [one for one in (teacher, answers, judge) if one is not None]
-    if config.budget_usd is None and config.budget_tokens is None and not all(one.free for one in given):
-        raise ConfigError(
-            "no budget: give budget_usd or budget_tokens (--budget-usd, --budget-tokens); 'local' needs none"
-        )
+    check_budget([one for one in (teacher, answers, judge) if one is not None], config)
     return Preparation(
         run_dir=Path(output_dir).expanduser().resolve(),
         config=config,
         profile=profile,
         seeds=load_seeds(path),
-        tasks=_priced(teacher, config),
-        answers=None if answers is None else _priced(answers, config),
-        judge=None if judge is None else _priced(judge, config),
+        tasks=price_teacher(teacher, config),
+        answers=None if answers is None else price_teacher(answers, config),
+        judge=None if judge is None else price_teacher(judge, config),
     )
-
-
-def _priced(teacher: Teacher, config: SelfInstructConfig) -> Priced:
-    if teacher.free:
-        return Priced(teacher, FREE)
-    price = find_price(teacher.model, config.prices)
-    if price is None and config.budget_tokens is None:
-        file = config.prices or default_price_file()
-        raise ConfigError(
-            f"the price of {teacher.model!r} is not known, so budget_usd cannot hold: write it into {str(file)!r} as "
-            f'{{"{teacher.model}": {{"input": 0.15, "output": 0.6}}}}, in US dollars per million tokens; or cap '
-            "budget_tokens (--budget-tokens)"
-        )
-    if price is None and config.budget_usd is not None:
-        raise ConfigError(
-            f"the price of {teacher.model!r} is not known, so budget_usd cannot hold: leave it out, keep budget_tokens"
-        )
-    return Priced(teacher, price)
 
 
 def _read(path: str) -> str:

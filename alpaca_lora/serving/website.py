@@ -12,13 +12,12 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from alpaca_lora._optional import require
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.serving.page import Page
 
-__all__ = ["Accounts", "Website", "read_accounts"]
+__all__ = ["Accounts", "Servable", "Website", "read_accounts"]
 
 Accounts = Sequence[tuple[str, str]]
 """Names and passwords of those who may open the page."""
@@ -42,6 +41,13 @@ _Scope = MutableMapping[str, Any]
 _Call = Callable[..., Awaitable[Any]]
 
 
+class Servable(Protocol):
+    """A page, as `Page` and `RatingPage` are."""
+
+    blocks: Any
+    look: dict[str, Any]
+
+
 class Website:
     """A page at an address of this machine; the socket is bound as soon as it is made.
 
@@ -60,7 +66,7 @@ class Website:
         MissingDependencyError: gradio is not installed.
     """
 
-    def __init__(self, page: Page, *, port: int = 7860, accounts: Accounts | None = None) -> None:
+    def __init__(self, page: Servable, *, port: int = 7860, accounts: Accounts | None = None) -> None:
         gradio, fastapi = require("gradio", extra="ui"), require("fastapi", extra="ui")
         self._uvicorn = require("uvicorn", extra="ui")
         if not 0 <= port <= 65535:

@@ -41,6 +41,10 @@ class Request:
     schema: Mapping[str, Any] | None = None
     """JSON schema that the answer should follow; a teacher that offers no such thing leaves it out."""
 
+    choices: tuple[str, ...] = ()
+    """Texts of which the answer should begin with one. A teacher that knows how likely its words are answers with a
+    JSON object of the choices' probabilities, which sum to 1; another leaves this out and writes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

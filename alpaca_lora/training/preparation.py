@@ -104,7 +104,7 @@ def prepare(
     """
     asked = load_config(config)
     loaded = read_dataset(data, column_map=asked.column_map or None, allow_empty_output=asked.allow_empty_output)
-    split, prompter = _split(loaded, asked), Prompter(asked.template)
+    split, prompter = split_loaded(loaded, asked), Prompter(asked.template)
     check_output_dir(Path(output_dir), base_dir=_path_of(base_model), data=_path_of(data))
     hardware = detect_hardware()
     base_dir, tokenizer = _locate(base_model, asked, len(split.train), hardware)
@@ -174,7 +174,12 @@ def _encode(
     return train, heldout, [*rejected, *unscored, *split.leaked]
 
 
-def _split(loaded: LoadedRecords, config: FinetuneConfig) -> Split:
+def split_loaded(loaded: LoadedRecords, config: FinetuneConfig) -> Split:
+    """Divide a dataset as a run with these settings does.
+
+    Raises:
+        RecordError: no record is left to train on.
+    """
     count = validation_count(config, len(loaded.records), len(loaded.heldout))
     fixed = loaded.heldout if config.validation_size is None else ()
     split = split_records(loaded.records, fixed, count, config.seed)

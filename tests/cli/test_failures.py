@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from alpaca_lora.cli.failures import Terminated, explain
-from alpaca_lora.errors import AlpacaLoraError, ConfigError, NonFiniteLossError, ParityError, RunError
+from alpaca_lora.errors import AlpacaLoraError, ConfigError, CoverageError, NonFiniteLossError, ParityError, RunError
 
 
 class OutOfMemoryError(RuntimeError):
@@ -20,6 +20,7 @@ def raised_from(cause: BaseException) -> BaseException:
     ("error", "code", "said"),
     [
         (ConfigError("config.epochs must be a number"), 2, "error: config.epochs must be a number"),
+        (CoverageError("9 of 12 comparisons"), 3, "error: 9 of 12 comparisons"),
         (NonFiniteLossError("the loss is nan"), 2, "error: the loss is nan"),
         (ParityError("[not-merged] it differs", code="not-merged"), 1, "error: [not-merged] it differs"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "error: '/x': Permission denied"),

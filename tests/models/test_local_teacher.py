@@ -43,6 +43,29 @@ def test_a_prompt_that_fills_the_model_is_unfit(teacher):
     assert caught.value.kind == "unfit"
 
 
+def test_a_cancelled_answer_ends_at_its_next_token(teacher):
+    written = []
+
+    async def cancel_after(tokens):
+        task = asyncio.create_task(teacher.answer(replace(ASKED, max_tokens=40)))
+        while len(written) < tokens:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    ask(teacher, ASKED)
+    hook = teacher._loaded.register_forward_hook(lambda *_: written.append(1))
+    try:
+        asyncio.run(cancel_after(3))
+        assert 3 <= len(written) < 40
+        written.clear()
+        ask(teacher, replace(ASKED, max_tokens=40))
+        assert len(written) == 40
+    finally:
+        hook.remove()
+
+
 def test_a_run_is_free_needs_no_budget_and_says_that_there_is_nothing_to_keep(teacher, tmp_path):
     config = SelfInstructConfig(num=1, patience=2, profile="stanford-2023", requirements=str(tmp_path / "r.txt"))
     (tmp_path / "r.txt").write_text("Tasks:\n")

@@ -1,6 +1,7 @@
 """Adapters of the tiny base model, with random updates, so that they answer but say nothing sensible."""
 
 import asyncio
+import os
 import queue
 import shutil
 import threading
@@ -74,6 +75,19 @@ def assistant(adapter: Path) -> Any:
     from alpaca_lora.serving import load
 
     return load(adapter, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        with playwright.chromium.launch(executable_path=chromium, args=arguments) as opened:
+            yield opened
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """The page as a person sees it, in Chromium without a window."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,18 +12,6 @@ pytestmark = pytest.mark.slow
 HOSTILE = (
     "<script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">{{ 7 * 7 }} ![](http://x)"
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        with playwright.chromium.launch(executable_path=chromium, args=arguments) as opened:
-            yield opened
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,124 @@
+"""What `evaluate` does: evaluate an adapter and say what was found, check model cards, or score stored verdicts."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alpaca_lora.cli.evaluating import EvaluateOptions, report_win_rates
+from alpaca_lora.cli.generating import LOCAL_MODEL
+from alpaca_lora.config import EvaluationConfig, JudgeConfig
+from alpaca_lora.errors import ConfigError
+from alpaca_lora.reporting.claims import find_bare_claims
+from alpaca_lora.reporting.wording import count, printable
+
+if TYPE_CHECKING:
+    from alpaca_lora.evaluation.outcome import EvaluationResult
+    from alpaca_lora.teachers import Teacher
+
+__all__ = ["run_evaluation"]
+
+_BAD_INPUT = 2
+
+
+def run_evaluation(options: EvaluateOptions) -> int:
+    """Do what the flags ask for, and return the exit code.
+
+    Raises:
+        ConfigError: nothing was asked for, or two things at once.
+    """
+    asked = [name for name in ("adapter", "annotations", "card") if getattr(options, name)]
+    if len(asked) != 1:
+        found = " and ".join(f"--{name}" for name in asked) or "none of them"
+        raise ConfigError(f"evaluate takes one of --adapter DIR, --annotations FILE and --card FILE, got {found}")
+    if options.card:
+        return _check_cards(options.card)
+    return report_win_rates(options) if options.annotations else _evaluate_adapter(options)
+
+
+def _check_cards(paths: tuple[str, ...]) -> int:
+    """Print every claim of parity that says nothing of its error; return 2 if there is one."""
+    found = 0
+    for path in paths:
+        try:
+            card = Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path!r} cannot be read as a model card ({error}): give a Markdown file") from error
+        for claim in find_bare_claims(card):
+            print(f"{path}:{claim.line}: claims parity without an interval: {printable(claim.sentence)}")
+            found += 1
+    return _BAD_INPUT if found else 0
+
+
+def _evaluate_adapter(options: EvaluateOptions) -> int:
+    config = EvaluationConfig(**options.settings)
+    judging = JudgeConfig(**options.judging, seed=config.seed)
+    judge = _judge(options, judging)
+
+    from alpaca_lora.evaluation.recipe import evaluate
+
+    result = evaluate(
+        str(options.adapter),
+        options.output_dir,
+        data=options.data,
+        against=options.against,
+        trained_on=options.trained_on,
+        base_model=options.base_model,
+        template=options.template,
+        tasks=[name for name in options.tasks.split(",") if name],
+        judge=judge,
+        judge_config=judging,
+        config=config,
+        progress=not options.quiet,
+    )
+    if options.json:
+        print(json.dumps(result.to_json(), ensure_ascii=False, allow_nan=False))
+    else:
+        print(result.report if options.quiet else "\n".join(_render(result)))
+    return 0
+
+
+def _judge(options: EvaluateOptions, config: JudgeConfig) -> "Teacher | None":
+    if options.judge not in (None, "local", "openai"):
+        raise ConfigError(f"--judge must be local or openai, got {options.judge!r}")
+    if options.judge is None:
+        given = [name for name in ("judge_model", "base_url") if getattr(options, name)] + list(options.judging)
+        if given:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ConfigError(f"{flags} is for a judge: give --judge local or --judge openai too")
+        return None
+    if options.judge == "local":
+        from alpaca_lora.models import LocalTeacher
+
+        return LocalTeacher(options.judge_model or LOCAL_MODEL)
+    from alpaca_lora.teachers import OPENAI_URL, OpenAITeacher
+
+    if not options.judge_model:
+        raise ConfigError("--judge openai needs a model: give its name at the endpoint (--judge-model)")
+    url = options.base_url or OPENAI_URL
+    return OpenAITeacher(
+        options.judge_model, base_url=url, api_key_env=options.api_key_env, connections=config.concurrency
+    )
+
+
+def _render(result: "EvaluationResult") -> Iterator[str]:
+    """Yield the figures as lines for a terminal."""
+    from alpaca_lora.evaluation.page import list_doubts, written, written_difference
+
+    yield f"{count(result.rows)} rows, {count(len(result.dropped))} left out; 95 % intervals, seed {result.config.seed}"
+    width = max(len(measure.quantity.title) for measure in result.measures)
+    for measure in result.measures:
+        values = [f"{printable(name)} {written(measure, one.value)}" for name, one in measure.estimates.items()]
+        yield f"{measure.quantity.title:<{width}}  {', '.join(values)}"
+        for item in measure.differences:
+            yield f"{'':<{width}}    against {printable(item.against)}: {written_difference(measure, item)}"
+    if result.win_rate:
+        rate = result.win_rate
+        low, high = rate.interval
+        against = f"against {printable(rate.baseline)}, judged by {printable(rate.annotator)}"
+        yield f"{'Win rate':<{width}}  {rate.win_rate:.1f} % ({low:.1f} to {high:.1f}) {against}"
+        if controlled := rate.length_controlled:
+            low, high = controlled.interval
+            yield f"{'  at equal lengths':<{width}}  {controlled.win_rate:.1f} % ({low:.1f} to {high:.1f})"
+    yield from (f"note: {printable(doubt)}" for doubt in list_doubts(result))
+    yield f"report: {result.report}"

@@ -1,0 +1,177 @@
+"""The whole of evaluation, as a story: keep training rows out, ask, measure, judge, report."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alpaca_lora import _files, _runs
+from alpaca_lora.config import EvaluationConfig, JudgeConfig
+from alpaca_lora.errors import CoverageError
+from alpaca_lora.evaluation import JudgeResult, judge_outputs
+from alpaca_lora.evaluation.annotations import ModelOutput, load_annotations, save_model_outputs
+from alpaca_lora.evaluation.answering import Answered, Journal, ask
+from alpaca_lora.evaluation.examples import compare_lengths, pick_examples
+from alpaca_lora.evaluation.harness import measure_tasks, run_task
+from alpaca_lora.evaluation.measures import measure_models
+from alpaca_lora.evaluation.outcome import EvaluationResult
+from alpaca_lora.evaluation.page import render_evaluation
+from alpaca_lora.evaluation.preparation import Plan, prepare_evaluation
+from alpaca_lora.evaluation.subjects import Subject
+from alpaca_lora.teachers import Teacher
+from alpaca_lora.training.progress import Progress
+
+__all__ = ["evaluate"]
+
+_TaskRows = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""What `run_task` found, by task and model."""
+
+
+def evaluate(
+    adapter: str | Path,
+    output_dir: str | Path,
+    *,
+    data: str | Path = "alpaca-mini",
+    against: str | Path | None = None,
+    trained_on: str | Path | None = None,
+    base_model: str | None = None,
+    template: str | None = None,
+    tasks: Sequence[str] = (),
+    judge: Teacher | None = None,
+    judge_config: JudgeConfig | None = None,
+    config: EvaluationConfig | None = None,
+    progress: bool = True,
+) -> EvaluationResult:
+    """Compare an adapter with its base, and with another model, on rows that it was not trained on.
+
+    The directory is a contract: called again, an interrupted evaluation goes on, to the same bytes in results.json.
+
+    Args:
+        adapter: adapter directory, or run directory with one.
+        output_dir: directory of the evaluation; new, empty, or this very evaluation's.
+        data: the set, see `load_evaluation_set`; rows that are in the training data, or nearly, are left out.
+        against: a third model: another adapter or run, a base model, or stored answers; the judge compares with it.
+        trained_on: the training data where the adapter's run does not tell; `unknown` goes on without.
+        base_model: name of the base; None takes that of the adapter's sidecar.
+        template: prompt template; None takes that of the sidecar.
+        tasks: tasks of lm-evaluation-harness, or YAML files of your own.
+        judge: who compares the answers; None asks nobody.
+        judge_config: budget and speed of the judge; None takes the defaults, with the seed of `config`.
+        config: what decides the numbers; None takes the defaults.
+        progress: show a live display on stderr.
+
+    Raises:
+        AlpacaLoraError: bad input, before anything is asked; or a directory that holds something else.
+        CoverageError: the judge gave too few verdicts: the report has no win rate, and the same call goes on.
+    """
+    config, run_dir = config or EvaluationConfig(), Path(output_dir).expanduser().resolve()
+    options = {"data": data, "against": against, "trained_on": trained_on, "base_model": base_model}
+    _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
+    with Progress(enabled=progress) as display:
+        named = {**options, "template": template, "tasks": tasks}
+        plan = prepare_evaluation(adapter, **named, config=config, display=display)  # type: ignore[arg-type]
+        answered, found = _ask_all(plan, run_dir, display)
+    judging = judge_config or JudgeConfig(seed=config.seed)
+    judged, missing = _compare(plan, answered, judge, run_dir / "judge", judging, progress)
+    result = _gather(plan, run_dir, answered, found, judged)
+    for item in plan.asked:
+        save_model_outputs(_outputs(plan, item.name, answered), run_dir / "outputs" / f"{_slug(item.name)}.json")
+    _files.write_json(result.results, result.to_json())
+    _files.write_text(result.report, render_evaluation(result, _command(adapter, output_dir, named, config, judge)))
+    if missing is not None:
+        raise missing
+    return result
+
+
+def _ask_all(plan: Plan, run_dir: Path, display: Progress) -> tuple[dict[str, Answered], _TaskRows]:
+    """Let everybody answer, as far as the directory's journal does not know it."""
+    found: dict[str, dict[str, Any]] = {task: {} for task in plan.tasks}
+    with _files.lock(run_dir):
+        _files.sweep_staging(run_dir)
+        _runs.enter_run(run_dir, plan.contract(), resume="auto")
+        with Journal.open(run_dir / _runs.JOURNAL) as journal:
+            answered = {item.name: ask(item, plan.kept, journal, plan.config, display) for item in plan.asked}
+            for item in plan.asked:
+                if isinstance(item, Subject):
+                    for task in plan.tasks:
+                        found[task][item.name] = _run_task(task, item, journal, plan.config, display)
+    return answered, found
+
+
+def _run_task(task: str, subject: Subject, journal: Journal, config: EvaluationConfig, display: Progress) -> Any:
+    piece = f"{subject.name}/task/{task}"
+    if piece not in journal.pieces:
+        display.stage(f"{subject.name}: {task}")
+        with subject.open() as model:
+            journal.add(piece, run_task(task, subject, model, config))
+    return journal.pieces[piece]
+
+
+def _compare(
+    plan: Plan,
+    answered: Mapping[str, Answered],
+    judge: Teacher | None,
+    directory: Path,
+    config: JudgeConfig,
+    show: bool,
+) -> tuple[JudgeResult | None, CoverageError | None]:
+    """Let a judge compare the adapter with the last model; return the error instead where too few verdicts came."""
+    if judge is None:
+        return None, None
+    outputs, baseline = (_outputs(plan, plan.asked[place].name, answered) for place in (0, -1))
+    try:
+        return judge_outputs(outputs, baseline, teacher=judge, directory=directory, config=config, progress=show), None
+    except CoverageError as error:
+        return None, error
+
+
+def _gather(
+    plan: Plan, run_dir: Path, answered: Mapping[str, Answered], found: _TaskRows, judged: JudgeResult | None
+) -> EvaluationResult:
+    compared = compare_lengths(plan.kept, load_annotations(judged.annotations)) if judged else ()
+    measures = measure_models(plan.kept, answered, plan.config)
+    return EvaluationResult(
+        output_dir=run_dir,
+        evaluated=plan.evaluated,
+        rows=len(plan.kept),
+        dropped=plan.dropped,
+        trained_on=plan.trained_on,
+        models=plan.models,
+        measures=(*measures, *measure_tasks(found, plan.config)),
+        tasks={task: {name: said["figures"] for name, said in models.items()} for task, models in found.items()},
+        versions=plan.versions,
+        judged=judged,
+        compared=compared,
+        examples=pick_examples(plan.kept, answered, compared),
+        config=plan.config,
+    )
+
+
+def _outputs(plan: Plan, name: str, answered: Mapping[str, Answered]) -> list[ModelOutput]:
+    """Return what a model answered, as AlpacaEval has it."""
+    return [
+        ModelOutput(instruction=task.question, output=text, generator=name, dataset=task.dataset)
+        for task, text in zip(plan.kept, answered[name].texts, strict=True)
+    ]
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".") or "model"
+
+
+def _command(
+    adapter: str | Path,
+    output_dir: str | Path,
+    named: Mapping[str, Any],
+    config: EvaluationConfig,
+    judge: Teacher | None,
+) -> str:
+    """Return the command line that finds the same again."""
+    words = ["alpaca-lora", "evaluate", "--adapter", str(adapter)]
+    given = {**named, "tasks": ",".join(named["tasks"]), **config.model_dump(exclude_defaults=True)}
+    for name, value in given.items():
+        words += [f"--{name.replace('_', '-')}", str(value)] if value else []
+    if judge is not None:
+        kind = "local" if judge.describe().get("kind") == "local" else "openai"
+        words += ["--judge", kind, "--judge-model", judge.model]
+    return shlex.join([*words, "--output-dir", str(output_dir)])

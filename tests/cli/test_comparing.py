@@ -1,0 +1,81 @@
+import io
+import json
+
+import pytest
+
+from alpaca_lora.cli import main
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    for name, word in (("new", "good"), ("old", "bad")):
+        rows = [{"instruction": f"task {n}\x1b[31m", "output": f"{word} {n}", "generator": name} for n in range(12)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    return ["--outputs", "new.json", "--baseline", "old.json", "--num", "3", "--output-dir", "run"]
+
+
+@pytest.fixture
+def vote(monkeypatch):
+    """Answer at the terminal with these lines: `vote(["l", "t"], *arguments)` returns the exit code."""
+
+    def run(lines, *arguments):
+        monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        return main(["compare", *arguments])
+
+    return run
+
+
+def test_a_rater_stops_goes_on_and_learns_the_names_at_the_end(files, vote, capsys, tmp_path):
+    assert vote(["what?", "l"], *files, "--terminal") == 3
+    shown = capsys.readouterr()
+    assert "=== 2 of 3: instruction" in shown.out
+    assert "1 of 3 comparisons are done; the key stays sealed, and the same command goes on" in shown.err
+    assert not any(text in shown.out for text in ("new", "old", "\x1b"))
+    assert vote(["q"], "--output-dir", "run", "--terminal") == 3
+    assert vote(["t", "2"], "--output-dir", "run", "--terminal") == 0
+    shown = capsys.readouterr().out
+    assert "new against old, 3 comparisons without names\nvotes       " in shown
+    assert "resolution  2 decided comparisons tell no share from 50 %" in shown
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["ties"], result["left"], result["right"], result["judge"]) == (1, 1, 1, None)
+
+
+def test_the_verdicts_of_a_judge_are_put_beside(files, vote, capsys):
+    rows = [
+        {"instruction": f"task {n}\x1b[31m", "output_1": f"bad {n}", "generator_1": "old", "output_2": f"good {n}",
+         "generator_2": "new", "annotator": "gpt", "preference": 2}
+        for n in range(12)
+    ]  # fmt: skip
+    with open("annotations.json", "w") as stream:
+        json.dump(rows, stream)
+    assert vote(["t"] * 3, *files, "--terminal", "--annotations", "annotations.json") == 0
+    shown = capsys.readouterr().out
+    assert "judge       gpt: 100.0 % (43.9 to 100.0) on 3 of the same rows" in shown
+    assert "agreement   0.0 % (0.0 to 70.8) of 3, exact" in shown
+
+
+def test_a_key_that_somebody_else_kept_is_asked_for_at_the_end(files, vote, capsys, tmp_path):
+    assert main(["compare", *files, "--prepare"]) == 0
+    said = capsys.readouterr().out
+    commitment = json.loads((tmp_path / "run" / "comparison.json").read_text())["commitment"]
+    assert said == f"3 comparisons are sealed; SHA-256 of the key {commitment}\n"
+    (tmp_path / "run" / "key.json").rename(tmp_path / "kept.json")
+    assert vote(["l"] * 3, "--output-dir", "run", "--terminal") == 2
+    assert "key 'run/key.json' cannot be read (No such file or directory): say where it is" in capsys.readouterr().err
+    assert main(["compare", "--output-dir", "run", "--key", "kept.json"]) == 0
+    assert "new against old" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--outputs", "new.json"], "a comparison needs two files of answers"),
+        (["--output-dir", "nowhere"], "'nowhere' holds no comparison.json: begin one with two files of answers"),
+        (["--outputs", "new.json", "--baseline", "old.json", "--num", "13"], "num must be from 1 to 12"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(files, capsys, arguments, said):
+    assert main(["compare", *arguments]) == 2
+    assert said in capsys.readouterr().err

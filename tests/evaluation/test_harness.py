@@ -1,0 +1,137 @@
+"""lm-evaluation-harness through our model and template: tasks from a YAML file and a local JSON-lines file."""
+
+import json
+
+import pytest
+
+pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'alpaca-lora[eval]'")
+
+from alpaca_lora.config import EvaluationConfig
+from alpaca_lora.errors import ConfigError
+from alpaca_lora.evaluation.harness import check_tasks, measure_tasks, run_task
+from alpaca_lora.evaluation.subjects import find_subject
+from alpaca_lora.models import IGNORED, encode_prompt, encode_text, generate_responses, row_losses
+from alpaca_lora.prompts import Prompter
+from alpaca_lora.records import Record
+
+CONFIG = EvaluationConfig(resamples=200)
+DOCS = [
+    {"question": f"What comes after {n}?", "choices": [str(n + 1), "Nothing.", f"Perhaps {n}"], "answer": n % 3}
+    for n in range(6)
+]
+TASK = """\
+task: {name}
+dataset_path: json
+dataset_kwargs:
+  data_files: {{test: {data}}}
+  cache_dir: {cache}
+test_split: test
+doc_to_text: "{{{{question}}}}"
+metadata: {{version: 1}}
+{rest}
+"""
+CHOICE = """\
+output_type: multiple_choice
+doc_to_choice: "{{choices}}"
+doc_to_target: "{{answer}}"
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+ANSWER = """\
+output_type: generate_until
+doc_to_target: "{{choices[0]}}"
+generation_kwargs: {until: ["\\n"], max_gen_toks: 9}
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+"""
+
+
+@pytest.fixture(scope="module")
+def subject(tiny_base, train):
+    return find_subject(train(tiny_base))
+
+
+@pytest.fixture
+def task(tmp_path):
+    def write(name, rest):
+        data = tmp_path / "docs.jsonl"
+        data.write_text("".join(json.dumps(doc) + "\n" for doc in DOCS), encoding="utf-8")
+        path = tmp_path / f"{name}.yaml"
+        text = TASK.format(name=name, data=data, cache=tmp_path / "cache", rest=rest)
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def seen_by(model):
+    """Every row of token ids that reaches a model from now on, without padding."""
+    rows = []
+
+    def keep(module, args, kwargs):
+        ids, mask = kwargs["input_ids"], kwargs["attention_mask"]
+        rows.extend(tuple(row[kept.bool()].tolist()) for row, kept in zip(ids, mask, strict=True))
+
+    model.get_base_model().model.register_forward_pre_hook(keep, with_kwargs=True)
+    return rows
+
+
+def test_a_local_task_runs_through_our_model_in_our_template(subject, task):
+    prompter, tokenizer = Prompter("alpaca"), subject.tokenizer()
+    pairs = {
+        (number, choice): (
+            encode_prompt(tokenizer, prompter.prompt(Record(doc["question"]))), encode_text(tokenizer, choice)
+        )
+        for number, doc in enumerate(DOCS)
+        for choice in doc["choices"]
+    }  # fmt: skip
+    with subject.open() as model:
+        seen = seen_by(model)
+        found = run_task(task("next_number", CHOICE), subject, model, CONFIG)
+        assert set(seen) == {(*prompt, *answer) for prompt, answer in pairs.values()}
+        rows = [([*prompt, *answer], [IGNORED] * len(prompt) + answer) for prompt, answer in pairs.values()]
+        losses = dict(zip(pairs, row_losses(model, rows), strict=True))
+    likeliest = [
+        min(range(3), key=lambda place: losses[number, doc["choices"][place]].nll) for number, doc in enumerate(DOCS)
+    ]
+    right = [float(place == doc["answer"]) for place, doc in zip(likeliest, DOCS, strict=True)]
+    assert found["rows"]["acc,none"] == right
+    assert found["figures"]["next_number"]["acc,none"] == pytest.approx(sum(right) / 6)
+
+
+def test_answers_are_greedy_and_end_at_the_stop(subject, task):
+    prompts = [subject.prompter.prompt(Record(doc["question"])) for doc in DOCS]
+    with subject.open() as model:
+        path = task("say_number", ANSWER)
+        from alpaca_lora.models import Decoding
+
+        texts = [
+            response.text.partition("\n")[0]
+            for response in generate_responses(model, subject.tokenizer(), prompts, Decoding(max_new_tokens=9))
+        ]
+        found = run_task(path, subject, model, CONFIG)
+    assert found["rows"]["exact_match,none"] == [
+        float(text == doc["choices"][0]) for text, doc in zip(texts, DOCS, strict=True)
+    ]
+
+
+def test_base_and_adapter_are_compared_document_by_document(subject, task):
+    path, found = task("next_number", CHOICE), {}
+    for asked in (subject, subject.base):
+        with asked.open() as model:
+            found[asked.name] = run_task(path, asked, model, CONFIG)
+    (measure,) = measure_tasks({path: found}, CONFIG)
+    assert measure.quantity.key == "next_number/acc,none"
+    assert measure.rows == 6
+    means = {name: sum(said["rows"]["acc,none"]) / 6 for name, said in found.items()}
+    assert {name: one.value for name, one in measure.estimates.items()} == pytest.approx(means)
+    assert measure.differences[0].value == pytest.approx(means[subject.name] - means[subject.base.name])
+
+
+def test_a_limit_takes_the_first_documents(subject, task):
+    with subject.open() as model:
+        found = run_task(task("next_number", CHOICE), subject, model, EvaluationConfig(task_rows=2))
+    assert len(found["rows"]["acc,none"]) == 2
+
+
+def test_an_unknown_task_is_refused_with_names_that_exist():
+    with pytest.raises(ConfigError, match=r"has no task 'helaswag'; did you mean .*hellaswag"):
+        check_tasks(["hellaswag", "helaswag"])
