@@ -24,8 +24,11 @@ def test_the_plan_is_within_a_tenth_of_nine_cells_in_ten_and_never_far_under(gri
 
 
 def test_the_tensors_of_the_plan_are_those_that_were_counted(grid, cells):
-    far = [row for row in grid.compared(cells) if abs(row["tensor_error"]) > 0.05]
-    assert far == []
+    rows = list(grid.compared(cells))
+    on_kernels = [row for row in rows if row["settings"].get("kernels.enabled", True)]
+    assert len(on_kernels) >= 24
+    assert [row for row in on_kernels if abs(row["tensor_error"]) > 0.025] == []
+    assert [row for row in rows if abs(row["tensor_error"]) > 0.15] == []
 
 
 def test_cells_that_took_more_than_was_planned_are_faults(grid, cells):
