@@ -1,4 +1,4 @@
-"""Two steps of QLoRA on the shape of Llama-2-7B, in 12 GB of any machine: random weights, a real record, no download.
+"""Two steps of QLoRA on the shape of Llama-2-7B on any machine with 12 GB: random weights, one record, no download.
 
 Run:  python examples/07_seven_billion.py      (minutes; with `smollm2-135m` behind it, seconds)
 """
