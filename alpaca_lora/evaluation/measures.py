@@ -16,7 +16,17 @@ from alpaca_lora.evaluation.answering import Answered
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.evaluation.statistics import Interval, bootstrap_difference, share_interval
 
-__all__ = ["Difference", "Estimate", "Measure", "Quantity", "Rows", "compare", "measure_models", "repeated_share"]
+__all__ = [
+    "Difference",
+    "Estimate",
+    "Measure",
+    "QUANTITIES",
+    "Quantity",
+    "Rows",
+    "compare",
+    "measure_models",
+    "repeated_share",
+]
 
 _RUN_WORDS = 4
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
