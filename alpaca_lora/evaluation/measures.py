@@ -166,11 +166,11 @@ def repeated_share(text: str) -> float:
 
 def _rows(key: str, tasks: Sequence[Task], said: Answered) -> Rows:
     if key == "loss":
-        return _per_unit([loss and (loss.nll, loss.tokens) for loss in said.losses])
+        return _per_unit([(loss.nll, loss.tokens) if loss else None for loss in said.losses])
     if key == "bits_per_byte":
         sizes = [len(task.record.output.encode()) for task in tasks]
         return _per_unit(
-            [loss and (loss.nll / math.log(2), size) for loss, size in zip(said.losses, sizes, strict=True)]
+            [(loss.nll / math.log(2), size) if loss else None for loss, size in zip(said.losses, sizes, strict=True)]
         )
     readers: dict[str, Callable[[int], float | None]] = {
         "stop_rate": lambda place: said.stopped[place],

@@ -65,19 +65,16 @@ def evaluate(
         CoverageError: the judge gave too few verdicts: the report has no win rate, and the same call goes on.
     """
     config, run_dir = config or EvaluationConfig(), Path(output_dir).expanduser().resolve()
-    options = {"data": data, "against": against, "trained_on": trained_on, "base_model": base_model}
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
+    named = {"data": data, "against": against, "trained_on": trained_on, "tasks": tasks}
+    named |= {"base_model": base_model, "template": template}
     with Progress(enabled=progress) as display:
-        named = {**options, "template": template, "tasks": tasks}
         plan = prepare_evaluation(adapter, **named, config=config, display=display)  # type: ignore[arg-type]
         answered, found = _ask_all(plan, run_dir, display)
     judging = judge_config or JudgeConfig(seed=config.seed)
     judged, missing = _compare(plan, answered, judge, run_dir / "judge", judging, progress)
     result = _gather(plan, run_dir, answered, found, judged)
-    for item in plan.asked:
-        save_model_outputs(_outputs(plan, item.name, answered), run_dir / "outputs" / f"{_slug(item.name)}.json")
-    _files.write_json(result.results, result.to_json())
-    _files.write_text(result.report, render_evaluation(result, _command(adapter, output_dir, named, config, judge)))
+    _write(plan, answered, result, _command(adapter, output_dir, named, config, judge))
     if missing is not None:
         raise missing
     return result
@@ -145,6 +142,14 @@ def _gather(
         examples=pick_examples(plan.kept, answered, compared),
         config=plan.config,
     )
+
+
+def _write(plan: Plan, answered: Mapping[str, Answered], result: EvaluationResult, command: str) -> None:
+    for item in plan.asked:
+        path = result.output_dir / "outputs" / f"{_slug(item.name)}.json"
+        save_model_outputs(_outputs(plan, item.name, answered), path)
+    _files.write_json(result.results, result.to_json())
+    _files.write_text(result.report, render_evaluation(result, command))
 
 
 def _outputs(plan: Plan, name: str, answered: Mapping[str, Answered]) -> list[ModelOutput]:
