@@ -71,8 +71,7 @@ def evaluate(
     with Progress(enabled=progress) as display:
         plan = prepare_evaluation(adapter, **named, config=config, display=display)  # type: ignore[arg-type]
         answered, found = _ask_all(plan, run_dir, display)
-    judging = judge_config or JudgeConfig(seed=config.seed)
-    judged, missing = _compare(plan, answered, judge, run_dir / "judge", judging, progress)
+    judged, missing = _compare(plan, answered, judge, run_dir / "judge", judge_config, progress)
     result = _gather(plan, run_dir, answered, found, judged)
     _write(plan, answered, result, _command(adapter, output_dir, named, config, judge))
     if missing is not None:
@@ -109,12 +108,13 @@ def _compare(
     answered: Mapping[str, Answered],
     judge: Teacher | None,
     directory: Path,
-    config: JudgeConfig,
+    config: JudgeConfig | None,
     show: bool,
 ) -> tuple[JudgeResult | None, CoverageError | None]:
     """Let a judge compare the adapter with the last model; return the error instead where too few verdicts came."""
     if judge is None:
         return None, None
+    config = config or JudgeConfig(seed=plan.config.seed)
     outputs, baseline = (_outputs(plan, plan.asked[place].name, answered) for place in (0, -1))
     try:
         return judge_outputs(outputs, baseline, teacher=judge, directory=directory, config=config, progress=show), None
