@@ -12,7 +12,7 @@ from alpaca_lora.evaluation import JudgeResult, judge_outputs
 from alpaca_lora.evaluation.annotations import ModelOutput, load_annotations, save_model_outputs
 from alpaca_lora.evaluation.answering import Answered, Journal, ask
 from alpaca_lora.evaluation.examples import compare_lengths, pick_examples
-from alpaca_lora.evaluation.harness import measure_tasks, run_task
+from alpaca_lora.evaluation.harness import measure_tasks, run_task, title_of
 from alpaca_lora.evaluation.measures import measure_models
 from alpaca_lora.evaluation.outcome import EvaluationResult
 from alpaca_lora.evaluation.page import render_evaluation
@@ -73,7 +73,7 @@ def evaluate(
         answered, found = _ask_all(plan, run_dir, display)
     judged, missing = _compare(plan, answered, judge, run_dir / "judge", judge_config, progress)
     result = _gather(plan, run_dir, answered, found, judged)
-    _write(plan, answered, result, _command(adapter, output_dir, named, config, judge))
+    _write(plan, answered, result, _command(adapter, output_dir, named, config, judge, judge_config))
     if missing is not None:
         raise missing
     return result
@@ -135,7 +135,9 @@ def _gather(
         trained_on=plan.trained_on,
         models=plan.models,
         measures=(*measures, *measure_tasks(found, plan.config)),
-        tasks={task: {name: said["figures"] for name, said in models.items()} for task, models in found.items()},
+        tasks={
+            title_of(task): {name: said["figures"] for name, said in models.items()} for task, models in found.items()
+        },
         versions=plan.versions,
         judged=judged,
         compared=compared,
@@ -170,13 +172,20 @@ def _command(
     named: Mapping[str, Any],
     config: EvaluationConfig,
     judge: Teacher | None,
+    judge_config: JudgeConfig | None,
 ) -> str:
     """Return the command line that finds the same again."""
-    words = ["alpaca-lora", "evaluate", "--adapter", str(adapter)]
     given = {**named, "tasks": ",".join(named["tasks"]), **config.model_dump(exclude_defaults=True)}
-    for name, value in given.items():
-        words += [f"--{name.replace('_', '-')}", str(value)] if value else []
     if judge is not None:
-        kind = "local" if judge.describe().get("kind") == "local" else "openai"
-        words += ["--judge", kind, "--judge-model", judge.model]
+        asked = judge.describe()
+        local = asked.get("kind") == "local"
+        given |= {
+            "judge": "local" if local else "openai",
+            "judge_model": judge.model,
+            "base_url": asked.get("base_url"),
+        }
+        given |= judge_config.model_dump(exclude_defaults=True, exclude={"seed"}) if judge_config else {}
+    words = ["alpaca-lora", "evaluate", "--adapter", str(adapter)]
+    for name, value in given.items():
+        words += [f"--{name.replace('_', '-')}", str(value)] if value not in (None, "") else []
     return shlex.join([*words, "--output-dir", str(output_dir)])
