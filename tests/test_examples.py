@@ -84,6 +84,19 @@ def test_chat_and_plain_peft_give_the_same_answer(examples, repository, run_pyth
     assert peft.stdout.strip() == chat.stdout.strip() != ""
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("trained")
+def test_evaluate_reports_base_and_adapter_with_intervals(examples, run_python, workplace):
+    options = ("--rows", "4", "--max-new-tokens", "8")
+    done = run_python(examples / "06_evaluate.py", *options, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("rows: 4\n")
+    assert re.findall(r"^(\w+): [+-]\d+\.\d{3}, 95 % interval", done.stdout, re.MULTILINE) == [
+        "loss", "bits_per_byte", "stop_rate", "repetition", "empty", "characters"
+    ]  # fmt: skip
+    assert (workplace / "runs/evaluation/report.html").is_file()
+
+
 def test_the_notebook_is_stored_without_outputs(examples):
     import nbformat
 

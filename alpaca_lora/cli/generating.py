@@ -38,7 +38,8 @@ def _flag(info: "FieldInfo") -> Any:
 def setting_flags(config: type[Settings], omit: Sequence[str] = ()) -> Any:
     """Return the settings of a config as a type from which flags are made; those that are not given are not in it."""
     kinds = {name: _flag(info) for name, info in config.model_fields.items() if name not in omit}
-    return TypedDict(f"{config.__name__}Flags", kinds, total=False)  # type: ignore[misc]
+    make: Any = TypedDict
+    return make(f"{config.__name__}Flags", kinds, total=False)
 
 
 _SETTINGS: Any = setting_flags(SelfInstructConfig)

@@ -29,7 +29,7 @@ from alpaca_lora.models import (
     row_losses,
 )
 
-__all__ = ["check_tasks", "describe_harness", "measure_tasks", "run_task"]
+__all__ = ["check_tasks", "describe_harness", "measure_tasks", "run_task", "title_of"]
 
 _LONGEST = 256
 """Tokens of an answer where a task sets no limit, as in the harness."""
@@ -119,8 +119,8 @@ def measure_tasks(
         for metric, better in next(iter(models.values()))["better"].items():
             rows = {name: np.array(said["rows"][metric]) for name, said in models.items()}
             quantity = Quantity(
-                key=f"{_title(task)}/{metric}",
-                title=f"{_title(task)}: {metric.removesuffix(',none')}",
+                key=f"{title_of(task)}/{metric}",
+                title=f"{title_of(task)}: {metric.removesuffix(',none')}",
                 unit="mean",
                 better="higher" if better else "lower",
                 share=all(set(values) <= {0.0, 1.0} for values in rows.values()),
@@ -130,7 +130,8 @@ def measure_tasks(
     return tuple(measures)
 
 
-def _title(task: str) -> str:
+def title_of(task: str) -> str:
+    """Return a task's name, for a YAML file that of the file."""
     return Path(task).stem if _is_file(task) else task
 
 

@@ -16,7 +16,17 @@ from alpaca_lora.evaluation.answering import Answered
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.evaluation.statistics import Interval, bootstrap_difference, share_interval
 
-__all__ = ["Difference", "Estimate", "Measure", "Quantity", "Rows", "compare", "measure_models", "repeated_share"]
+__all__ = [
+    "Difference",
+    "Estimate",
+    "Measure",
+    "QUANTITIES",
+    "Quantity",
+    "Rows",
+    "compare",
+    "measure_models",
+    "repeated_share",
+]
 
 _RUN_WORDS = 4
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -156,11 +166,11 @@ def repeated_share(text: str) -> float:
 
 def _rows(key: str, tasks: Sequence[Task], said: Answered) -> Rows:
     if key == "loss":
-        return _per_unit([loss and (loss.nll, loss.tokens) for loss in said.losses])
+        return _per_unit([(loss.nll, loss.tokens) if loss else None for loss in said.losses])
     if key == "bits_per_byte":
         sizes = [len(task.record.output.encode()) for task in tasks]
         return _per_unit(
-            [loss and (loss.nll / math.log(2), size) for loss, size in zip(said.losses, sizes, strict=True)]
+            [(loss.nll / math.log(2), size) if loss else None for loss, size in zip(said.losses, sizes, strict=True)]
         )
     readers: dict[str, Callable[[int], float | None]] = {
         "stop_rate": lambda place: said.stopped[place],

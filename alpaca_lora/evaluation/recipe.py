@@ -12,7 +12,7 @@ from alpaca_lora.evaluation import JudgeResult, judge_outputs
 from alpaca_lora.evaluation.annotations import ModelOutput, load_annotations, save_model_outputs
 from alpaca_lora.evaluation.answering import Answered, Journal, ask
 from alpaca_lora.evaluation.examples import compare_lengths, pick_examples
-from alpaca_lora.evaluation.harness import measure_tasks, run_task
+from alpaca_lora.evaluation.harness import measure_tasks, run_task, title_of
 from alpaca_lora.evaluation.measures import measure_models
 from alpaca_lora.evaluation.outcome import EvaluationResult
 from alpaca_lora.evaluation.page import render_evaluation
@@ -65,19 +65,15 @@ def evaluate(
         CoverageError: the judge gave too few verdicts: the report has no win rate, and the same call goes on.
     """
     config, run_dir = config or EvaluationConfig(), Path(output_dir).expanduser().resolve()
-    options = {"data": data, "against": against, "trained_on": trained_on, "base_model": base_model}
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
+    named = {"data": data, "against": against, "trained_on": trained_on, "tasks": tasks}
+    named |= {"base_model": base_model, "template": template}
     with Progress(enabled=progress) as display:
-        named = {**options, "template": template, "tasks": tasks}
         plan = prepare_evaluation(adapter, **named, config=config, display=display)  # type: ignore[arg-type]
         answered, found = _ask_all(plan, run_dir, display)
-    judging = judge_config or JudgeConfig(seed=config.seed)
-    judged, missing = _compare(plan, answered, judge, run_dir / "judge", judging, progress)
+    judged, missing = _compare(plan, answered, judge, run_dir / "judge", judge_config, progress)
     result = _gather(plan, run_dir, answered, found, judged)
-    for item in plan.asked:
-        save_model_outputs(_outputs(plan, item.name, answered), run_dir / "outputs" / f"{_slug(item.name)}.json")
-    _files.write_json(result.results, result.to_json())
-    _files.write_text(result.report, render_evaluation(result, _command(adapter, output_dir, named, config, judge)))
+    _write(plan, answered, result, _command(adapter, output_dir, named, config, judge, judge_config))
     if missing is not None:
         raise missing
     return result
@@ -112,12 +108,13 @@ def _compare(
     answered: Mapping[str, Answered],
     judge: Teacher | None,
     directory: Path,
-    config: JudgeConfig,
+    config: JudgeConfig | None,
     show: bool,
 ) -> tuple[JudgeResult | None, CoverageError | None]:
     """Let a judge compare the adapter with the last model; return the error instead where too few verdicts came."""
     if judge is None:
         return None, None
+    config = config or JudgeConfig(seed=plan.config.seed)
     outputs, baseline = (_outputs(plan, plan.asked[place].name, answered) for place in (0, -1))
     try:
         return judge_outputs(outputs, baseline, teacher=judge, directory=directory, config=config, progress=show), None
@@ -138,13 +135,23 @@ def _gather(
         trained_on=plan.trained_on,
         models=plan.models,
         measures=(*measures, *measure_tasks(found, plan.config)),
-        tasks={task: {name: said["figures"] for name, said in models.items()} for task, models in found.items()},
+        tasks={
+            title_of(task): {name: said["figures"] for name, said in models.items()} for task, models in found.items()
+        },
         versions=plan.versions,
         judged=judged,
         compared=compared,
         examples=pick_examples(plan.kept, answered, compared),
         config=plan.config,
     )
+
+
+def _write(plan: Plan, answered: Mapping[str, Answered], result: EvaluationResult, command: str) -> None:
+    for item in plan.asked:
+        path = result.output_dir / "outputs" / f"{_slug(item.name)}.json"
+        save_model_outputs(_outputs(plan, item.name, answered), path)
+    _files.write_json(result.results, result.to_json())
+    _files.write_text(result.report, render_evaluation(result, command))
 
 
 def _outputs(plan: Plan, name: str, answered: Mapping[str, Answered]) -> list[ModelOutput]:
@@ -165,13 +172,20 @@ def _command(
     named: Mapping[str, Any],
     config: EvaluationConfig,
     judge: Teacher | None,
+    judge_config: JudgeConfig | None,
 ) -> str:
     """Return the command line that finds the same again."""
-    words = ["alpaca-lora", "evaluate", "--adapter", str(adapter)]
     given = {**named, "tasks": ",".join(named["tasks"]), **config.model_dump(exclude_defaults=True)}
-    for name, value in given.items():
-        words += [f"--{name.replace('_', '-')}", str(value)] if value else []
     if judge is not None:
-        kind = "local" if judge.describe().get("kind") == "local" else "openai"
-        words += ["--judge", kind, "--judge-model", judge.model]
+        asked = judge.describe()
+        local = asked.get("kind") == "local"
+        given |= {
+            "judge": "local" if local else "openai",
+            "judge_model": judge.model,
+            "base_url": asked.get("base_url"),
+        }
+        given |= judge_config.model_dump(exclude_defaults=True, exclude={"seed"}) if judge_config else {}
+    words = ["alpaca-lora", "evaluate", "--adapter", str(adapter)]
+    for name, value in given.items():
+        words += [f"--{name.replace('_', '-')}", str(value)] if value not in (None, "") else []
     return shlex.join([*words, "--output-dir", str(output_dir)])

@@ -14,7 +14,7 @@ from alpaca_lora import _files
 from alpaca_lora.adapters import find_adapter, load_adapter, locate_base_of, prompter_of, read_sidecar
 from alpaca_lora.adapters.saving import WEIGHTS
 from alpaca_lora.config import QuantizationSettings
-from alpaca_lora.errors import AdapterError, ConfigError
+from alpaca_lora.errors import ConfigError
 from alpaca_lora.evaluation.annotations import load_model_outputs
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.models import (
@@ -165,8 +165,7 @@ def find_other(named: str | Path, like: Subject) -> Subject | StoredAnswers:
         if len(names) != 1:
             raise ConfigError(f"{str(named)!r} must hold the answers of one model, got {', '.join(map(repr, names))}")
         return StoredAnswers(names[0], _files.sha256_of(path), {item.instruction: item.output for item in outputs})
-    with contextlib.suppress(AdapterError):
-        find_adapter(path)
+    if any((place / "adapter_config.json").is_file() for place in (path, path / "adapter")):
         return find_subject(path)
     base_dir = locate_base_model(str(named))
     return replace(

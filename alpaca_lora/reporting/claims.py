@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 __all__ = ["BareClaim", "find_bare_claims"]
 
-_NOUN = r"(?:performance|quality|results?|abilit(?:y|ies)|behaviou?rs?|answers?|responses?|outputs?|accuracy|scores?)"
+_NOUN = (
+    r"(?:performance|quality|results?|abilit(?:y|ies)|behaviors?|behaviours?|answers?|responses?|outputs?|accuracy"
+    r"|scores?)"
+)
 _ADVERB = r"(?:\w+ly\s+)?"
 _CLAIM = re.compile(
     r"\bon\s+(?:a\s+)?par\b"
-    rf"|\b(?:{_NOUN}\s+)?parity\s+(?:with|to)\b|\b(?:reach|achiev|attain)\w*\s+{_ADVERB}parity\b"
+    rf"|\b(?:{_NOUN}\s+)?parity\s+(?:with|to)\b|\b(?:reach|achieve|achieving|attain)\w*\s+{_ADVERB}parity\b"
     r"|\b(?:just\s+)?as\s+(?:good|well|capable|accurate|strong)\s+as\b"
     rf"|\b(?:comparabl[ey]|similar(?:ly)?|equivalent|equal(?:ly)?|identical(?:ly)?)\s+(?:\w+\s+)?{_NOUN}"
     rf"|\b(?:perform|behav|scor|answer|respond)\w*\s+{_ADVERB}(?:comparabl[ey]|similar(?:ly)?|equal(?:ly)?|the same)\b"

@@ -135,3 +135,29 @@ def test_a_limit_takes_the_first_documents(subject, task):
 def test_an_unknown_task_is_refused_with_names_that_exist():
     with pytest.raises(ConfigError, match=r"has no task 'helaswag'; did you mean .*hellaswag"):
         check_tasks(["hellaswag", "helaswag"])
+
+
+def test_an_evaluation_has_the_tasks_beside_its_own_measures(subject, task, tmp_path, monkeypatch):
+    from alpaca_lora import evaluate
+    from alpaca_lora.records import save_records
+
+    save_records(
+        [Record("Name a river.", "", "The Nile."), Record("Name a lake.", "", "Como.")], tmp_path / "set.jsonl"
+    )
+    options = {
+        "data": tmp_path / "set.jsonl",
+        "trained_on": "unknown",
+        "tasks": [task("next_number", CHOICE)],
+        "config": EvaluationConfig(resamples=200, max_new_tokens=8),
+        "progress": False,
+    }
+    result = evaluate(subject.adapter_dir, tmp_path / "out", **options)
+    measure = result.measure("next_number/acc,none")
+    figures = result.tasks["next_number"]
+    assert {name: said["next_number"]["acc,none"] for name, said in figures.items()} == {
+        name: one.value for name, one in measure.estimates.items()
+    }
+    assert "next_number: acc" in result.report.read_text(encoding="utf-8")
+    assert json.loads(result.results.read_text(encoding="utf-8"))["environment"]["lm_eval"]
+    monkeypatch.setattr("alpaca_lora.evaluation.recipe.run_task", None)  # the journal has it
+    assert evaluate(subject.adapter_dir, tmp_path / "out", **options).to_json() == result.to_json()

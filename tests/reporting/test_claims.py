@@ -1,5 +1,6 @@
 import pytest
 
+from alpaca_lora.reporting import RunSummary, render_card
 from alpaca_lora.reporting.claims import find_bare_claims
 
 BARE = [
@@ -52,3 +53,9 @@ def test_an_interval_in_another_sentence_does_not_help():
 
 def test_several_claims_are_all_found():
     assert [claim.line for claim in find_bare_claims("- on par with A\n- on par with B\n")] == [1, 2]
+
+
+def test_the_card_of_a_run_claims_nothing_bare(summary: RunSummary):
+    card = render_card(summary)
+    assert list(find_bare_claims(card)) == []
+    assert len(list(find_bare_claims(card + "\nIt is on par with the base.\n"))) == 1
