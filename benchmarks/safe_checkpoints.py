@@ -25,6 +25,7 @@ import provenance
 
 from alpaca_lora import _files
 from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.models import EMBEDDED
 from alpaca_lora.training import checkpoints, finetune, trainer
 
 PARTS = {
@@ -69,7 +70,7 @@ class Stopwatch:
         return timed
 
 
-def measure(steps: int, save_steps: int) -> dict[str, Any]:
+def measure(base_model: str, steps: int, save_steps: int) -> dict[str, Any]:
     """Return the seconds of one run, of its saves by part, and the size of a checkpoint."""
     config = FinetuneConfig(
         max_steps=steps,
@@ -81,8 +82,8 @@ def measure(steps: int, save_steps: int) -> dict[str, Any]:
         validation_size=0,
         probe_size=0,
     )
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, Stopwatch() as watch:
-        result = finetune(output_dir=Path(folder) / "run", config=config, progress=False)
+    with tempfile.TemporaryDirectory() as folder, Stopwatch() as watch:
+        result = finetune(base_model, output_dir=Path(folder) / "run", config=config, progress=False)
         newest = checkpoints.list_checkpoints(result.output_dir)[0]
         began = time.monotonic()
         fault = checkpoints.fault_of(newest)
@@ -108,11 +109,12 @@ def shares(cell: dict[str, Any]) -> dict[str, float]:
 def main() -> None:
     """Measure, print a table, and store the result."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--base-model", default=EMBEDDED)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--save-steps", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    cells = [measure(given.steps, given.save_steps) for _ in range(given.rounds)]
+    cells = [measure(given.base_model, given.steps, given.save_steps) for _ in range(given.rounds)]
     medians = {name: statistics.median(shares(cell)[name] for cell in cells) for name in shares(cells[0])}
     cell = cells[0]
     print(f"{cell['saves']} saves of {cell['checkpoint_bytes'] / 2**20:.1f} MiB in {cell['seconds']:.0f} s of training")
@@ -125,7 +127,7 @@ def main() -> None:
         "date": datetime.date.today().isoformat(),
         "machine": provenance.machine(),
         "commit": provenance.commit(),
-        "settings": vars(given),
+        "settings": vars(given) | {"base_model": Path(given.base_model).name},
         "shares": medians,
         "cells": cells,
     }

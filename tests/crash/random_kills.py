@@ -26,37 +26,45 @@ def kill_often(base, name, save_steps, kills, draw):
     root = place()
     settings = MATRIX[name] | {"save_steps": save_steps, "max_steps": STEPS}
     try:
-        began = time.monotonic()
-        _, reference = in_child(lambda: train(base, root / "whole", settings, root / "order"))
-        seconds = time.monotonic() - began
+        clock = Clock()
+        reference = clock.run(lambda: train(base, root / "whole", settings, root / "order"), None)
         if reference is None or reference["code"]:
             return 0, [f"the run itself failed: {reference}"]
         wanted = order_of(root / "order")[0]
         found, completed = [], 0
         while kills:
-            place_of_run = fresh(root / "killed")
-            kills, end = until_complete(base, place_of_run, settings, kills, seconds, draw)
-            steps, unequal = order_of(place_of_run / "order")
+            again = fresh(root / "killed")
+            end = None
+            while end is None:  # killed: the next one goes on
+                limit = draw.uniform(0, clock.seconds) if kills else None
+                end = clock.run(lambda: train(base, again / "run", settings, again / "order"), limit)  # noqa: B023
+                kills -= end is None
+            steps, unequal = order_of(again / "order")
             completed += 1
             if end["code"]:
                 found.append(f"not resumable: {end['said']}")
             elif end["sha256"] != reference["sha256"]:
                 found.append("the adapter has other bytes")
-            if not end["code"] and (unequal or steps != wanted):
+            elif unequal or steps != wanted:
                 found.append(f"the order of rows differs in {sorted(unequal) or 'the whole'}")
         return completed, found
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def until_complete(base, directory, settings, kills, seconds, draw):
-    """Start and kill one run until it completes; return the kills that are left, and how it ended."""
-    while True:
-        limit = draw.uniform(0, seconds) if kills else None
-        _, end = in_child(lambda: train(base, directory / "run", settings, directory / "order"), limit)
+class Clock:
+    """Runs work in forks and knows how long the last one took that was not killed, whatever else the machine does."""
+
+    def __init__(self):
+        self.seconds = None
+
+    def run(self, work, limit):
+        """Do some work, killed after `limit` seconds; return what it returned, or None if it was killed."""
+        began = time.monotonic()
+        end = in_child(work, limit)[1]
         if end is not None:
-            return kills, end
-        kills -= 1
+            self.seconds = time.monotonic() - began
+        return end
 
 
 def main(arguments=None):
