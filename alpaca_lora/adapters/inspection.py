@@ -75,6 +75,12 @@ def inspect_adapter(directory: Path, base_dir: Path) -> LoraConfig:
             f"{len(zero)} of {sum('.lora_B.' in name for name in tensors)} lora_B are all zero, first {zero[0]!r}: "
             "these modules were never trained and still answer like the base"
         )
+    _compare_sidecar(directory, base_dir)
+    return config
+
+
+def _compare_sidecar(directory: Path, base_dir: Path) -> None:
+    """Refuse another base than the sidecar names, and weights that changed after it was written."""
     sidecar = read_sidecar(directory)
     if sidecar and sidecar.base_fingerprint != (found := fingerprint(base_dir)):
         raise WrongBaseError(
@@ -86,7 +92,6 @@ def inspect_adapter(directory: Path, base_dir: Path) -> LoraConfig:
             f"{str(directory / WEIGHTS)!r} has changed since it was written (its sha256 is not that in {FILE_NAME}): "
             "copy the adapter again"
         )
-    return config
 
 
 def read_shapes(directory: Path) -> dict[str, tuple[int, ...]]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -49,11 +50,24 @@ def open_page(options: UiOptions) -> int:
     from alpaca_lora._optional import require
     from alpaca_lora.serving.website import read_accounts
 
-    with tempfile.TemporaryDirectory(prefix="alpaca-lora-ui-") as place:
-        os.environ["GRADIO_TEMP_DIR"] = place  # gradio's own is shared with every user of the machine
+    with _own_directory("GRADIO_TEMP_DIR"):
         require("gradio", extra="ui")
         accounts = read_accounts(options.accounts) if options.accounts else None
         return _serve(options, accounts)
+
+
+@contextlib.contextmanager
+def _own_directory(variable: str) -> Iterator[None]:
+    """Let gradio keep its files where nobody else of this machine can look, and not in /tmp/gradio."""
+    before = os.environ.get(variable)
+    with tempfile.TemporaryDirectory(prefix="alpaca-lora-ui-") as place:
+        os.environ[variable] = place
+        try:
+            yield
+        finally:
+            del os.environ[variable]
+            if before is not None:
+                os.environ[variable] = before
 
 
 def _serve(options: UiOptions, accounts: "Accounts | None") -> int:

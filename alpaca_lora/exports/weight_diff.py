@@ -53,8 +53,7 @@ def make_weight_diff(
         ConfigError: the output directory is in use.
         ExportError: the models are equal, or have no tensor in common.
     """
-    tuned_path, target = Path(tuned_dir).expanduser(), check_output(output_dir)
-    check_documents(_existing(tuned_path))
+    tuned_path, target = _checked(tuned_dir), check_output(output_dir)
     tuned, raw = WeightFiles(tuned_path), WeightFiles(Path(raw_dir).expanduser())
     shapes, entries = {}, {}
     for name, shape in tuned.shapes.items():
@@ -106,8 +105,7 @@ def recover_weights(
         ConfigError: the output directory is in use.
         ExportError: the base is another one, or the difference was damaged; the message names the first tensor.
     """
-    diff_path, target = Path(diff_dir).expanduser(), check_output(output_dir)
-    check_documents(_existing(diff_path))
+    diff_path, target = _checked(diff_dir), check_output(output_dir)
     diff, raw = WeightFiles(diff_path), WeightFiles(Path(raw_dir).expanduser())
     manifest = _read_manifest(diff_path, diff)
     entries: dict[str, dict[str, str]] = manifest["tensors"]
@@ -134,9 +132,12 @@ def recover_weights(
     return target
 
 
-def _existing(directory: Path) -> Path:
+def _checked(name: str | Path) -> Path:
+    """Return a directory whose small files may be copied."""
+    directory = Path(name).expanduser()
     if not directory.is_dir():
         raise ModelError(f"{str(directory)!r} is no directory: give that of a model")
+    check_documents(directory)
     return directory
 
 

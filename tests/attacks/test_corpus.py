@@ -38,6 +38,16 @@ def test_each_kind_of_thing_is_attacked_and_each_command_meets_an_attack():
     assert all(any(owner == name for owner, _ in _ATTACKS) for name in CLASSES)
 
 
+def test_the_documentation_says_how_many_there_are(repository):
+    for name in ("docs/explanation/trust.md", "CHANGELOG.md"):
+        assert re.search(rf"\b{len(_ATTACKS)} (attacks|hostile files)", (repository / name).read_text(encoding="utf-8"))
+
+
+def test_each_module_of_attacks_stands_in_the_documentation(repository):
+    told = (repository / "docs/explanation/trust.md").read_text(encoding="utf-8")
+    assert [name for name in CLASSES if f"{name}.py" not in told] == []
+
+
 def _try(attack, command, it, directory, parts, victim):
     """Run one command on one attack and return what is wrong with its end."""
     place = {"cwd": it} if attack.kind == "place" else {}

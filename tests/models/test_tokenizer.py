@@ -140,8 +140,6 @@ def test_a_padding_token_of_its_own_is_kept(tokenizer):
         ("tokenizer.json", "{}"),
         ("tokenizer.json", "[]"),
         ("tokenizer.json", '{"added_tokens": [], "model": {"type": "NOPE"}}'),
-        ("tokenizer_config.json", "{"),
-        ("tokenizer_config.json", "[]"),
     ],
 )
 def test_a_damaged_tokenizer_is_an_error_that_names_the_directory(name, content, base):
@@ -149,6 +147,13 @@ def test_a_damaged_tokenizer_is_an_error_that_names_the_directory(name, content,
     with pytest.raises(ModelError) as caught:
         load_tokenizer(base)
     assert str(caught.value).startswith(f"{str(base)!r} has no tokenizer that can be read (")
+
+
+@pytest.mark.parametrize(("content", "said"), [("{", "is not JSON"), ("[]", "must hold an object, found list")])
+def test_a_damaged_configuration_of_a_tokenizer_is_an_error_that_names_the_file(content, said, base):
+    (base / "tokenizer_config.json").write_text(content)
+    with pytest.raises(ModelError, match=rf"tokenizer_config\.json' {said}"):
+        load_tokenizer(base)
 
 
 def test_a_directory_without_a_tokenizer_is_an_error(tmp_path):
