@@ -94,7 +94,7 @@ def open_journal(path: Path) -> IO[str]:
         complete = content.rfind(b"\n") + 1
         if complete < len(content):
             write_bytes(path, content[:complete])
-    return path.open("a", encoding="utf-8", newline="\n")
+    return open(path, "a", encoding="utf-8", newline="\n", opener=_not_through_a_link)
 
 
 @contextlib.contextmanager
@@ -197,7 +197,7 @@ def lock(directory: Path) -> Iterator[None]:
         RunError: another process holds it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("a") as stream:
+    with open(directory / ".lock", "a", opener=_not_through_a_link) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -209,6 +209,11 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits, reading it in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    """Open a file, but not the one that a link in its place leads to: a run may come from somebody else."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _sync(path: Path) -> None:

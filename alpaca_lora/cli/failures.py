@@ -45,6 +45,9 @@ def explain(error: BaseException, command: str) -> int:
         return _say(f"error: the disk is full: make room and try again{resume}", 4)
     if any(_is_out_of_memory(cause) for cause in _causes(error)):
         return _say(f"error: out of memory{_LESS_MEMORY if training else ''}{resume}", 4)
+    if any(type(cause).__name__ == "UnpicklingError" for cause in _causes(error)):
+        said = "a file of the checkpoint holds something else than tensors, and nothing else is read from a pickle"
+        return _say(f"error: {said}: give a new output directory, or resume from another checkpoint", 2)
     if isinstance(error, AlpacaLoraError):
         return _say(f"error: {error}", 1 if isinstance(error, ParityError) else 2)
     if isinstance(error, OSError) and error.filename is not None:

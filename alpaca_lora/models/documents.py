@@ -104,9 +104,9 @@ def _check_index(path: Path) -> None:
     weights = read_document(path).get("weight_map")
     if not isinstance(weights, dict):
         raise ModelError(f"{str(path)!r}: weight_map must be an object, found {type(weights).__name__}")
+    beside = {item.name for item in path.parent.iterdir()}
     for name, file in weights.items():
-        plain = isinstance(file, str) and Path(file).name == file and "\\" not in file and ":" not in file
-        if not plain or not (path.parent / file).is_file():
+        if not isinstance(file, str) or file not in beside:
             raise ModelError(
                 f"{str(path)!r}: weight_map gives {name[:60]!r} the file {str(file)[:60]!r}, which is not one "
                 "beside it: copy the whole directory again"

@@ -56,11 +56,11 @@ class Rules:
         """Write one line to the report, by the system call, so that nothing of it is seen by the hook."""
         os.write(self._descriptor, (json.dumps([kind, str(what)[:300]]) + "\n").encode())
 
-    def may_write(self, path):
+    def may_write(self, path, *, follow=True):
         """Return whether a file may be written here."""
         if not isinstance(path, str | bytes | os.PathLike):  # a descriptor, which was opened before
             return True
-        place = os.path.realpath(os.fsdecode(path))
+        place = os.path.realpath(os.fsdecode(path)) if follow else os.fsdecode(path)
         return place.startswith(_DEVICES) or any(
             _lies_in(place, one) or _is_staged(place, one) for one in self.writable
         )
@@ -79,6 +79,14 @@ def _is_staged(path, directory):
     return path.startswith((f"{os.path.dirname(directory)}/.staging-", f"{os.path.dirname(directory)}/.retired-"))
 
 
+def _itself(path):
+    """Return the place of a directory entry, which may be a link that leads elsewhere and is not followed."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        return path
+    parent, name = os.path.split(os.path.abspath(os.fsdecode(path)))
+    return os.path.join(os.path.realpath(parent), name)
+
+
 def _within(path, parent):
     """Return a path that may be relative to an open directory."""
     if not isinstance(path, str | bytes | os.PathLike) or parent == -1:
@@ -95,7 +103,9 @@ def watch(rules):
         elif event in _CHANGES:
             for path, parent in _CHANGES[event]:
                 place = _within(arguments[path], -1 if parent is None else arguments[parent])
-                if not rules.may_write(place) and not (event == "os.mkdir" and os.path.isdir(place)):
+                if not rules.may_write(_itself(place), follow=False) and not (
+                    event == "os.mkdir" and os.path.isdir(place)
+                ):
                     rules.note("write", f"{event} {arguments[path]}")
         elif event in ("exec", "compile", "import", "ctypes.dlopen"):
             _executed(rules, event, arguments)

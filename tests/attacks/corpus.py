@@ -89,6 +89,7 @@ USES = {
         "export weight-diff --tuned {merged} --raw {it} --output-dir OUT",
         "export recover --diff {difference} --raw {it} --output-dir OUT",
     ),
+    "tuned": ("export weight-diff --tuned {it} --raw {base} --output-dir OUT",),
     "artifact": ("check-template --adapter {adapter} --artifacts {it}",),
     "difference": ("export recover --diff {it} --raw {base} --output-dir OUT",),
     "run": (

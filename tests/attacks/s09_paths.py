@@ -136,7 +136,7 @@ ATTACKS = (
         for name in ("alpaca_lora.json", "adapter_config.json", "tokenizer.json")
     ),
     *(
-        Attack(f"{name} of a model that is a link", "weights", linked("merged", name), name)
+        Attack(f"{name} of a model that is a link", "tuned", linked("merged", name), name)
         for name in ("secrets.json", "tokenizer.model")
     ),
     *(

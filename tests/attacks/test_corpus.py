@@ -58,7 +58,7 @@ def _try(attack, command, it, directory, parts, victim):
         parts.canary.unlink()
         faults.append("code: the canary was touched")
     must = attack.refused and not command.startswith(READ_IN_PART)
-    if must and outcome.code != 2:
+    if must and outcome.code not in (2, 3):  # 3: generation stopped at a teacher, and can go on
         faults.append(f"it was not refused: exit code {outcome.code}")
     elif must and not re.search(attack.says, outcome.stdout + outcome.stderr):
         faults.append(f"the message does not hold {attack.says!r}: {outcome.stderr[-400:]}")

@@ -183,13 +183,13 @@ def _limits(outcome: Outcome) -> Iterator[str]:
 
 
 def snapshot(roots: Sequence[Path], without: Sequence[Path] = ()) -> dict[str, tuple[int, int]]:
-    """Return size and time of change of each file below some directories."""
+    """Return size and time of change of each file below some directories; a directory is only there or not."""
     found = {}
     for root in roots:
         for path in [root, *root.rglob("*")]:
             if not any(path == skipped or skipped in path.parents for skipped in without):
                 status = path.lstat()
-                found[str(path)] = (status.st_size, status.st_mtime_ns)
+                found[str(path)] = (0, 0) if path.is_dir() else (status.st_size, status.st_mtime_ns)
     return found
 
 
