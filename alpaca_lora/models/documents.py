@@ -22,6 +22,9 @@ _CODE_KEYS = (
     "custom_pipelines",
     "kernel_config",
 )
+_NAMES = ("architectures", "model_type", "processor_class", "tokenizer_class", "transformers_version")
+"""What libraries print in their warnings."""
+
 _SMALL = {".jinja": 2**16, ".json": 2**26, ".model": 2**26, ".txt": 2**26}
 """Most bytes of a file, by its ending; tokenizer.json of a large vocabulary has 30 MB."""
 
@@ -78,6 +81,8 @@ def _refuse_link(path: Path, directory: Path) -> None:
 def _check_config(path: Path) -> None:
     document = read_document(path)
     for key, value in entries(document):
+        if not key.isprintable() or (key in _NAMES and not str(value).isprintable()):
+            raise ModelError(f"{str(path)!r}: {key[:40]!r} holds characters that a terminal would obey: remove them")
         if value and (key in _CODE_KEYS or (key == "attn_implementation" and "/" in str(value))):
             raise ModelError(
                 f"{str(path)!r} names code to run ({key!r}: {str(value)[:80]!r}), which is never run here: "

@@ -67,7 +67,8 @@ class Rules:
 
     def is_hostile(self, path):
         """Return whether a file comes with the attack."""
-        return bool(path) and any(_lies_in(os.path.realpath(path), parent) for parent in self.hostile)
+        named = bool(path) and not path.startswith("<")  # and is not code that has no file
+        return named and any(_lies_in(os.path.realpath(path), parent) for parent in self.hostile)
 
 
 def _lies_in(path, parent):
@@ -140,7 +141,7 @@ def _executed(rules, event, arguments):
         text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
         if isinstance(text, str) and rules.marker in text:
             rules.note("code", f"compiles {text}")
-    elif rules.is_hostile(arguments[1] if event == "import" else str(arguments[0])):
+    elif rules.is_hostile(arguments[1] if event == "import" else arguments[0] and str(arguments[0])):
         rules.note("code", f"{event} {arguments[0]}")
 
 

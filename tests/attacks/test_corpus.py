@@ -14,6 +14,9 @@ from tests.attacks.corpus import CLASSES, READ_IN_PART, WRITES_INTO_IT, all_atta
 _ATTACKS = list(all_attacks())
 _EVERY_USE = os.environ.get("ATTACKS") == "all"
 
+_REFUSAL_SECONDS = 5
+"""Most processor time of a refusal; what is accepted may work for as long as it needs, within the victim's limits."""
+
 pytestmark = pytest.mark.slow
 
 
@@ -53,11 +56,14 @@ def _try(attack, command, it, directory, parts, victim):
     place = {"cwd": it} if attack.kind == "place" else {}
     writable = [it] if attack.kind in WRITES_INTO_IT else []
     outcome = victim.run(parts.fill(command, it), hostile=directory, writable=writable, **place)
+    victim.costs.append((outcome.cpu_seconds, outcome.grown_bytes, f"{command.split()[0]}: {attack.name}"))
     faults = list(outcome.hits)
     if parts.canary.exists():
         parts.canary.unlink()
         faults.append("code: the canary was touched")
     must = attack.refused and not command.startswith(READ_IN_PART)
+    if must and outcome.cpu_seconds > _REFUSAL_SECONDS:
+        faults.append(f"limit: it took {outcome.cpu_seconds} s of processor time to refuse it")
     if must and outcome.code not in (2, 3):  # 3: generation stopped at a teacher, and can go on
         faults.append(f"it was not refused: exit code {outcome.code}")
     elif must and not re.search(attack.says, outcome.stdout + outcome.stderr):

@@ -61,7 +61,9 @@ class Victim:
     def __init__(self, place: Path) -> None:
         self.place = place
         self._jobs = 0
-        self.most_cpu_seconds, self.most_grown_bytes = 0.0, 0
+        self.costs: list[tuple[float, int, str]] = []
+        """Processor seconds, memory and name of each attack that was tried."""
+
         self._gradio = place / "gradio"
         hub = place / "hub"
         environment = os.environ | {"HF_HOME": str(hub), "HOME": str(place / "nobody"), "OMP_NUM_THREADS": "1"}
@@ -143,8 +145,6 @@ class Victim:
             done["cpu_seconds"],
             done["grown_bytes"],
         )
-        self.most_cpu_seconds = max(self.most_cpu_seconds, outcome.cpu_seconds)
-        self.most_grown_bytes = max(self.most_grown_bytes, outcome.grown_bytes)
         outcome.hits = [*_reported(report), *_changed(before, snapshot([hostile, home], writable)), *_limits(outcome)]
         outcome.hits += [
             f"key: {found}"

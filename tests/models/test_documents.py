@@ -94,3 +94,10 @@ def test_a_chat_template_beyond_all_measure_is_refused(base, template):
     (base / "chat_template.jinja").write_text("x" * 70_000)
     with pytest.raises(ModelError, match=r"chat_template\.jinja' has more than 65536 bytes"):
         check_documents(base)
+
+
+@pytest.mark.parametrize("changes", [{"model_type": "\x1b[2J"}, {"x": {"\x07": 1}}, {"tokenizer_class": "\u202e"}])
+def test_a_name_that_would_reach_the_terminal_through_a_warning_is_refused(base, changes):
+    put(base / "config.json", **changes)
+    with pytest.raises(ModelError, match="holds characters that a terminal would obey"):
+        check_documents(base)
