@@ -94,6 +94,7 @@ def open_journal(path: Path) -> IO[str]:
         complete = content.rfind(b"\n") + 1
         if complete < len(content):
             write_bytes(path, content[:complete])
+    _refuse_link(path)
     return open(path, "a", encoding="utf-8", newline="\n", opener=_not_through_a_link)
 
 
@@ -197,6 +198,7 @@ def lock(directory: Path) -> Iterator[None]:
         RunError: another process holds it.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    _refuse_link(directory / ".lock")
     with open(directory / ".lock", "a", opener=_not_through_a_link) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -211,8 +213,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _refuse_link(path: Path) -> None:
+    """Refuse a link in the place of a file that is written to: a run may come from somebody else."""
+    if path.is_symlink():
+        raise RunError(f"{str(path)!r} is a link to another place, which is not written to: remove it")
+
+
 def _not_through_a_link(path: str, flags: int) -> int:
-    """Open a file, but not the one that a link in its place leads to: a run may come from somebody else."""
+    """Open a file, and no link that has come into its place meanwhile."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 

@@ -189,8 +189,9 @@ def main(name: str, seconds: str) -> None:
     import atheris
 
     target = TARGETS[name]
-    with tempfile.TemporaryDirectory() as place, atheris.instrument_imports(include=["alpaca_lora"]):
-        target.holds(target.sound, Path(place))
+    with tempfile.TemporaryDirectory() as place:
+        with atheris.instrument_imports(include=["alpaca_lora"]):
+            target.holds(target.sound, Path(place))  # which loads the reader
         corpus = Path(place, "corpus")
         corpus.mkdir()
         (corpus / "sound").write_bytes(target.sound)
@@ -200,4 +201,10 @@ def main(name: str, seconds: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    import atheris
+
+    for loaded in [name for name in sys.modules if name.partition(".")[0] == "alpaca_lora"]:
+        del sys.modules[loaded]  # to be loaded anew, instrumented
+    with atheris.instrument_imports(include=["alpaca_lora"]):
+        from tests.attacks import fuzzing
+    fuzzing.main(*sys.argv[1:])
