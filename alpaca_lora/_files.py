@@ -146,7 +146,8 @@ def open_journal(path: Path) -> IO[str]:
         complete = content.rfind(b"\n") + 1
         if complete < len(content):
             write_bytes(path, content[:complete])
-    return path.open("a", encoding="utf-8", newline="\n")
+    _refuse_link(path)
+    return open(path, "a", encoding="utf-8", newline="\n", opener=_not_through_a_link)
 
 
 @contextlib.contextmanager
@@ -249,7 +250,8 @@ def lock(directory: Path) -> Iterator[None]:
         RunError: another process holds it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("a") as stream:
+    _refuse_link(directory / ".lock")
+    with open(directory / ".lock", "a", opener=_not_through_a_link) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -261,6 +263,17 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits, reading it in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _refuse_link(path: Path) -> None:
+    """Refuse a link in the place of a file that is written to: a run may come from somebody else."""
+    if path.is_symlink():
+        raise RunError(f"{str(path)!r} is a link to another place, which is not written to: remove it")
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    """Open a file, and no link that has come into its place meanwhile."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _sync(path: Path) -> None:

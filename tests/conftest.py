@@ -15,8 +15,9 @@ from hypothesis import settings
 from tests.tiny_base import write_tiny_base
 
 REPOSITORY = Path(__file__).parents[1]
-CATALOGUE_ROWS = {*range(1, 83), *range(109, 131)}
-"""Files of records (1 to 48), templates (49 to 59), settings (60 to 82) and answers of teachers (109 to 130)."""
+CATALOGUE_ROWS = set(range(1, 131))
+"""Files of records (1 to 48), templates (49 to 59), settings (60 to 82), models, adapters and checkpoints (83 to 108),
+and answers of teachers (109 to 130)."""
 
 for variable in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ.setdefault(variable, "1")

@@ -3,7 +3,7 @@
 from alpaca_lora.adapters.attach import attach_adapter, loraplus_optimizer, target_names
 from alpaca_lora.adapters.health import check_adapter
 from alpaca_lora.adapters.inspection import inspect_adapter
-from alpaca_lora.adapters.loading import find_adapter, load_adapter, locate_base_of, prompter_of
+from alpaca_lora.adapters.loading import find_adapter, load_adapter, locate_base_of, prompter_of, tokenizer_of
 from alpaca_lora.adapters.probes import PROBES, probe_losses
 from alpaca_lora.adapters.saving import adapter_tensors, save_adapter, trained_chat_template
 from alpaca_lora.adapters.sidecar import Sidecar, read_sidecar
@@ -26,5 +26,6 @@ __all__ = [
     "read_sidecar",
     "save_adapter",
     "target_names",
+    "tokenizer_of",
     "trained_chat_template",
 ]

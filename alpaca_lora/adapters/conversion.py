@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import save_file
 
 from alpaca_lora import _files
+from alpaca_lora.adapters.inspection import LEGACY_WEIGHTS
 from alpaca_lora.adapters.loading import load_adapter
 from alpaca_lora.adapters.probes import probe_losses
-from alpaca_lora.adapters.saving import CONFIG, WEIGHTS, trained_chat_template
-from alpaca_lora.adapters.sidecar import Sidecar
+from alpaca_lora.adapters.saving import CONFIG, trained_chat_template
+from alpaca_lora.adapters.sidecar import WEIGHTS, Sidecar
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import AdapterError, EmptyAdapterError
 from alpaca_lora.models import fingerprint, load_base_model, load_tokenizer, stop_ids
@@ -25,7 +26,6 @@ from alpaca_lora.prompts import Prompter
 
 __all__ = ["LEGACY_WEIGHTS", "convert_legacy_adapter", "read_legacy_tensors"]
 
-LEGACY_WEIGHTS = "adapter_model.bin"
 _LONGEST = 256  # tokens, the `cutoff_len` of alpaca-lora
 
 

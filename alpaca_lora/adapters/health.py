@@ -60,7 +60,7 @@ def check_adapter(directory: Path, base_dir: Path) -> tuple[float, ...]:
 
 
 def _losses_in_clean_process(directory: Path, base_dir: Path) -> tuple[float, ...]:
-    command = [sys.executable, "-c", _CHILD, str(directory), str(base_dir)]
+    command = [sys.executable, "-P", "-c", _CHILD, str(directory), str(base_dir)]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
     if result.returncode != 0:

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora.adapters.attach import quiet_peft
 from alpaca_lora.adapters.inspection import inspect_adapter
-from alpaca_lora.adapters.saving import WEIGHTS
-from alpaca_lora.adapters.sidecar import Sidecar, read_sidecar
-from alpaca_lora.errors import AdapterError, ConfigError, TemplateError
-from alpaca_lora.models import locate_base_model
+from alpaca_lora.adapters.probes import PROBES
+from alpaca_lora.adapters.sidecar import WEIGHTS, Sidecar, read_sidecar
+from alpaca_lora.errors import AdapterError, ConfigError, ModelError, TemplateError
+from alpaca_lora.models import check_documents, encode_texts, load_tokenizer, locate_base_model
 from alpaca_lora.prompts import Prompter, Template
 
 
@@ -19,10 +20,12 @@ def find_adapter(path: Path) -> Path:
 
     Raises:
         AdapterError: there is none, or the run has not finished one yet.
+        ModelError: a file in it would do harm, see `models.check_documents`.
     """
     candidates = (path, path / "adapter")
     for directory in candidates:
         if (directory / "adapter_config.json").is_file():
+            check_documents(directory)
             return directory
     if (path / "run.json").is_file():
         raise AdapterError(
@@ -86,6 +89,29 @@ def locate_base_of(directory: Path, base_model: str | None) -> Path:
             f"{str(directory)!r} was not made by alpaca-lora, so its base is not known: name the base model yourself"
         )
     return locate_base_model(base_model or sidecar.base_model)  # type: ignore[union-attr]
+
+
+def tokenizer_of(directory: Path, base_dir: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that an adapter was trained with: its own, or its base's where it has none.
+
+    Args:
+        directory: adapter directory.
+        base_dir: directory of the base model.
+
+    Raises:
+        ModelError: there is none that can be read; or it is another model's, and makes other ids of ordinary text.
+    """
+    if not (directory / "tokenizer_config.json").is_file():
+        return load_tokenizer(base_dir)
+    own = load_tokenizer(directory)
+    if read_sidecar(directory) and (base_dir / "tokenizer_config.json").is_file():
+        texts = [f"{probe.instruction}\n{probe.input}\n{probe.output}" for probe in PROBES]
+        if encode_texts(own, texts) != encode_texts(load_tokenizer(base_dir), texts):
+            raise ModelError(
+                f"the tokenizer in {str(directory)!r} makes other token ids of ordinary text than that of the base "
+                f"{str(base_dir)!r}, so it belongs to another model: copy the adapter again, or name its base"
+            )
+    return own
 
 
 def load_adapter(model: Any, directory: Path, base_dir: Path) -> PeftModel:

@@ -12,13 +12,12 @@ from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora import _files
-from alpaca_lora.adapters.sidecar import Sidecar
+from alpaca_lora.adapters.sidecar import WEIGHTS, Sidecar
 from alpaca_lora.models import encode_prompt, prefix_ids
 from alpaca_lora.prompts import Prompter
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
 

@@ -17,6 +17,7 @@ from alpaca_lora.errors import AdapterError
 from alpaca_lora.prompts import Template
 
 FILE_NAME = "alpaca_lora.json"
+WEIGHTS = "adapter_model.safetensors"
 _FORMAT = 1
 
 
@@ -57,6 +58,9 @@ class Sidecar:
     losses: tuple[float, ...]
     """Loss of base and adapter together on each probe record."""
 
+    weights_sha256: str = ""
+    """Digest of the adapter's weights file; empty in sidecars of earlier versions, and until the file is written."""
+
     trained: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Versions, steps and the held-out loss, for a reader."""
 
@@ -65,8 +69,10 @@ class Sidecar:
         return Template.from_dict(self.template, self.template["name"])
 
     def write(self, directory: Path) -> None:
-        """Write the sidecar into an adapter directory."""
-        _files.write_json(directory / FILE_NAME, {"format": _FORMAT, **dataclasses.asdict(self)})
+        """Write the sidecar into an adapter directory, with the digest of the weights that are there."""
+        weights = directory / WEIGHTS
+        sealed = dataclasses.replace(self, weights_sha256=_files.sha256_of(weights)) if weights.exists() else self
+        _files.write_json(directory / FILE_NAME, {"format": _FORMAT, **dataclasses.asdict(sealed)})
 
 
 def read_sidecar(directory: Path) -> Sidecar | None:
@@ -86,6 +92,8 @@ def read_sidecar(directory: Path) -> Sidecar | None:
             document[name] = tuple(document[name])
         Template.from_dict(document["template"], document["template"]["name"])
         QuantizationSettings(**document["quantization"])
+        if not isinstance(document.get("weights_sha256", ""), str):
+            raise ValueError("weights_sha256 is no text")
         if document["precision"] not in ("bf16", "fp16", "fp32") or len(document["losses"]) != len(PROBES):
             raise ValueError("precision or losses are not what this version writes")
         return Sidecar(**document)

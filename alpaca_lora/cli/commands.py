@@ -36,11 +36,12 @@ def finetune(arguments: list[str]) -> int:
         return 0
 
     from alpaca_lora.reporting import render_summary
+    from alpaca_lora.reporting.wording import visible
     from alpaca_lora.training import finetune as train
 
     result = train(*run, config=config, progress=not flags["quiet"])
     for note in result.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {visible(note)}", file=sys.stderr)
     print(result.adapter_dir if flags["quiet"] else render_summary(result.summary))
     return 0
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from alpaca_lora.errors import ConfigError, ExportError
+from alpaca_lora.reporting.wording import visible
 
 if TYPE_CHECKING:
     from alpaca_lora.exports import ExportResult
@@ -141,7 +142,7 @@ def check_template(options: CheckTemplateOptions) -> int:
     for finding in check_templates(options.adapter, options.artifacts):
         faults += finding.fault is not None
         verdict = f"wrong   {finding.fault}" if finding.fault else "ok"
-        print(f"{finding.directory}: {finding.surface}: {verdict}")
+        print(visible(f"{finding.directory}: {finding.surface}: {verdict}"))
     return _BAD_INPUT if faults else 0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from alpaca_lora._files import is_disk_full
 from alpaca_lora.errors import AlpacaLoraError, CoverageError, DiskFullError, ParityError
+from alpaca_lora.reporting.wording import visible
 
 __all__ = ["Terminated", "explain"]
 
@@ -46,6 +47,9 @@ def explain(error: BaseException, command: str) -> int:
         return _say(f"error: out of memory{_LESS_MEMORY if training else ''}{resume}", 4)
     if isinstance(error, CoverageError):
         return _say(f"error: {error}", 3)
+    if any(type(cause).__name__ == "UnpicklingError" for cause in _causes(error)):
+        said = "a file of the checkpoint holds something else than tensors, and nothing else is read from a pickle"
+        return _say(f"error: {said}: give a new output directory, or resume from another checkpoint", 2)
     if isinstance(error, AlpacaLoraError):
         return _say(f"error: {error}", 1 if isinstance(error, ParityError) else 2)
     if isinstance(error, OSError) and error.filename is not None:
@@ -58,7 +62,8 @@ def explain(error: BaseException, command: str) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    first, *others = text.splitlines() or [""]
+    """Print a message so that nothing in it, which may be somebody else's, does anything to a terminal."""
+    first, *others = visible(text).splitlines() or [""]
     print("\n".join([first, *(textwrap.indent(line, "       ") for line in others)]), file=sys.stderr)
     return code
 

@@ -1,7 +1,10 @@
 """The web page from the command line."""
 
 import contextlib
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,6 +16,7 @@ from alpaca_lora.errors import ConfigError
 
 if TYPE_CHECKING:
     from alpaca_lora.serving import Assistant
+    from alpaca_lora.serving.website import Accounts
 
 __all__ = ["UiOptions", "open_page"]
 
@@ -44,10 +48,31 @@ def open_page(options: UiOptions) -> int:
     if options.share and options.accounts is None:
         raise ConfigError("--share lets everybody who has the link reach this machine: say with --accounts who may")
     from alpaca_lora._optional import require
-    from alpaca_lora.serving.website import Website, read_accounts
+    from alpaca_lora.serving.website import read_accounts
 
-    require("gradio", extra="ui")
-    accounts = read_accounts(options.accounts) if options.accounts else None
+    with _own_directory("GRADIO_TEMP_DIR"):
+        require("gradio", extra="ui")
+        accounts = read_accounts(options.accounts) if options.accounts else None
+        return _serve(options, accounts)
+
+
+@contextlib.contextmanager
+def _own_directory(variable: str) -> Iterator[None]:
+    """Let gradio keep its files where nobody else of this machine can look, and not in /tmp/gradio."""
+    before = os.environ.get(variable)
+    with tempfile.TemporaryDirectory(prefix="alpaca-lora-ui-") as place:
+        os.environ[variable] = place
+        try:
+            yield
+        finally:
+            del os.environ[variable]
+            if before is not None:
+                os.environ[variable] = before
+
+
+def _serve(options: UiOptions, accounts: "Accounts | None") -> int:
+    from alpaca_lora.serving.website import Website
+
     print("loading …", file=sys.stderr)
     from alpaca_lora.serving.desk import Desk
     from alpaca_lora.serving.page import Page

@@ -151,7 +151,7 @@ def _to_item(
         findings.fault(row.line, f"must be an object (found {describe(row.fields)})")
         return None
     known = [item.name for item in fields(kind) if item.name != "extra"]
-    before = len(findings.faults)
+    before = findings.fault_count
     if missing := [name for name in known if name not in row.fields and name not in _OPTIONAL]:
         findings.fault(row.line, f"has no {quoted(missing)}; the row has {quoted(row.fields) or 'no fields'}")
     for name in row.fields.keys() & set(known) - {"preference", "is_switched_outputs"}:
@@ -160,7 +160,7 @@ def _to_item(
             findings.fault(row.line, f'field "{name}" {found.text}')
     if said := problem(row.fields):
         findings.fault(row.line, said)
-    if len(findings.faults) > before:
+    if findings.fault_count > before:
         return None
     own = {name: row.fields[name] for name in known if row.fields.get(name) is not None or name == "preference"}
     return kind(**own, extra={name: value for name, value in row.fields.items() if name not in own})

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from alpaca_lora import _files
 from alpaca_lora.adapters import load_adapter
-from alpaca_lora.adapters.inspection import read_config
-from alpaca_lora.adapters.saving import CONFIG, WEIGHTS
-from alpaca_lora.adapters.sidecar import FILE_NAME, read_sidecar
+from alpaca_lora.adapters.inspection import read_tensors
+from alpaca_lora.adapters.peft_config import read_config
+from alpaca_lora.adapters.saving import CONFIG
+from alpaca_lora.adapters.sidecar import FILE_NAME, WEIGHTS, read_sidecar
 from alpaca_lora.exports.surfaces import Surface, chat_surface
 from alpaca_lora.exports.weights import DTYPES, cast
 from alpaca_lora.models import encode_prompt, load_base_model, load_tokenizer
@@ -56,7 +57,7 @@ def write_adapter(source: Path, directory: Path, dtype: str) -> None:
         dtype: number format of the matrices.
 
     Raises:
-        AdapterError: `adapter_config.json` is damaged.
+        AdapterError: `adapter_config.json` or the weights are damaged.
     """
     read_config(source)
     document = json.loads((source / CONFIG).read_text(encoding="utf-8"))
@@ -69,8 +70,10 @@ def write_adapter(source: Path, directory: Path, dtype: str) -> None:
         if item.is_file() and item.name not in (CONFIG, WEIGHTS):
             shutil.copyfile(item, directory / item.name)
     _files.write_json(directory / CONFIG, kept | {"inference_mode": True})
-    tensors = {name: cast(name, tensor, DTYPES[dtype]) for name, tensor in load_file(source / WEIGHTS).items()}
+    tensors = {name: cast(name, tensor, DTYPES[dtype]) for name, tensor in read_tensors(source).items()}
     save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+    if sidecar := read_sidecar(directory):
+        sidecar.write(directory)  # with the digest of what was written
 
 
 def load_exported_adapter(directory: Path, dtype: torch.dtype, base_dir: Path) -> Any:

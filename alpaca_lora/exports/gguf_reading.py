@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufCo
 
 from alpaca_lora._optional import require
 from alpaca_lora.errors import ExportError
+from alpaca_lora.exports.gguf_header import check_gguf
 from alpaca_lora.exports.surfaces import Surface, chat_surface
 from alpaca_lora.models import encode_prompt
 from alpaca_lora.models.loading import quiet
@@ -21,12 +22,13 @@ def find_gguf(directory: Path) -> Path:
     """Return the one GGUF file of a directory.
 
     Raises:
-        ExportError: there is none, or more than one.
+        ExportError: there is none, more than one, or its header cannot be true.
     """
     found = sorted(directory.glob("*.gguf"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ExportError(f"{str(directory)!r} must hold one *.gguf, found {names}")
+    check_gguf(found[0])
     return found[0]
 
 

@@ -13,12 +13,12 @@ from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora import _files
 from alpaca_lora._runs import COMPLETE, CONTRACT, check_output_dir
-from alpaca_lora.adapters import Sidecar, Updates, find_adapter, locate_base_of, prompter_of, read_sidecar
-from alpaca_lora.adapters.saving import WEIGHTS
+from alpaca_lora.adapters import Sidecar, Updates, find_adapter, locate_base_of, prompter_of, read_sidecar, tokenizer_of
+from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import AdapterError, ConfigError, ModelError
 from alpaca_lora.exports.contract import Contract, find_contract
-from alpaca_lora.models import Precision, fingerprint, load_tokenizer, stop_ids
+from alpaca_lora.models import Precision, fingerprint, stop_ids
 from alpaca_lora.prompts import Prompter, Template
 
 __all__ = ["Into", "Origin", "resolve"]
@@ -65,8 +65,7 @@ class Origin:
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Load the tokenizer that the adapter was trained with."""
-        own = (self.adapter_dir / "tokenizer_config.json").is_file()
-        return load_tokenizer(self.adapter_dir if own else self.base_dir)
+        return tokenizer_of(self.adapter_dir, self.base_dir)
 
     def contract(self) -> Contract:
         """Return what a model merged from this has to know."""

@@ -254,7 +254,7 @@ def _run(job: Mapping[str, Any], what: str) -> None:
         ExportError: the process failed; its last line tells why.
     """
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", _CHILD, json.dumps(job)]
+    command = [sys.executable, "-P", "-c", _CHILD, json.dumps(job)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or [f"it ended with {result.returncode} and no message"]

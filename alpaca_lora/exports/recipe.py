@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from alpaca_lora import _files
 from alpaca_lora.adapters import find_adapter, locate_base_of, prompter_of
 from alpaca_lora.adapters.conversion import LEGACY_WEIGHTS, convert_legacy_adapter, read_legacy_tensors
-from alpaca_lora.adapters.saving import WEIGHTS
+from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.errors import ConfigError, ParityError
 from alpaca_lora.exports.formats import FORMATS, Format
 from alpaca_lora.exports.hf import write_merged

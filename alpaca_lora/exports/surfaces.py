@@ -12,6 +12,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from alpaca_lora.exports.chat_rendering import render_chats
 from alpaca_lora.exports.contract import read_contract
 from alpaca_lora.models import encode_prompt, load_tokenizer, prefix_ids
 from alpaca_lora.prompts import Prompter
@@ -57,15 +58,23 @@ def chat_surface(name: str, tokenizer: PreTrainedTokenizerBase, stated_sha256: s
     """Return the surface of a tokenizer's chat template; nothing where it has none."""
     if not tokenizer.chat_template:
         return []
+    texts: dict[Record, str] = {}
 
     def ids(record: Record) -> list[int]:
-        message = {"role": "user", "content": record.instruction, "input": record.input}
-        found: Any = tokenizer.apply_chat_template(
-            [message], tokenize=True, add_generation_prompt=True, return_dict=False
-        )
+        if record not in texts:  # all at once, since a process is started for it
+            records = list(dict.fromkeys((record, *PROBE_RECORDS)))
+            texts.update(zip(records, _as_chats(tokenizer, records), strict=True))
+        found: Any = tokenizer(texts[record], add_special_tokens=False)["input_ids"]
         return list(found)
 
     return [Surface(name, stated_sha256, ids)]
+
+
+def _as_chats(tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]) -> list[str]:
+    """Render records as `apply_chat_template` does, in a process that cannot do harm."""
+    chats = [[{"role": "user", "content": record.instruction, "input": record.input}] for record in records]
+    names = dict(tokenizer.special_tokens_map) | {"add_generation_prompt": True}
+    return render_chats(tokenizer.get_chat_template(), chats, names)
 
 
 def hf_surfaces(directory: Path) -> list[Surface]:

@@ -10,7 +10,7 @@ from alpaca_lora.errors import AlpacaLoraError, ExportError
 from alpaca_lora.exports.formats import FORMATS
 from alpaca_lora.exports.parity import REPORT
 from alpaca_lora.exports.surfaces import Surface, compare_surface
-from alpaca_lora.models import load_tokenizer
+from alpaca_lora.models import check_documents, load_tokenizer
 
 __all__ = ["SurfaceFinding", "check_templates"]
 
@@ -43,6 +43,7 @@ def check_templates(adapter_dir: str | Path, artifacts: Sequence[str | Path] = (
         AdapterError: the adapter cannot be used.
         ConfigError: the adapter has no sidecar, so that its prompt is not known.
         ExportError: an artefact is not one of ours, or is damaged.
+        ModelError: a file in it would do harm, see `models.check_documents`.
     """
     directory = find_adapter(Path(adapter_dir).expanduser())
     prompter = prompter_of(directory, read_sidecar(directory), None)
@@ -53,6 +54,7 @@ def check_templates(adapter_dir: str | Path, artifacts: Sequence[str | Path] = (
 
 
 def _surfaces(name: str, directory: Path) -> list[Surface]:
+    check_documents(directory)
     try:
         return FORMATS[name].surfaces(directory)
     except (AlpacaLoraError, MemoryError):

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from alpaca_lora import _files
-from alpaca_lora.errors import ExportError
+from alpaca_lora.errors import ExportError, ModelError
 from alpaca_lora.exports.origin import check_output, new_output
 from alpaca_lora.exports.weights import WeightFiles, write_shards
+from alpaca_lora.models import check_documents
 
 __all__ = ["MANIFEST", "make_weight_diff", "recover_weights"]
 
@@ -48,11 +49,11 @@ def make_weight_diff(
         The output directory.
 
     Raises:
-        ModelError: a directory holds no readable weights.
+        ModelError: a directory holds no readable weights, or a file that is a link to another place.
         ConfigError: the output directory is in use.
         ExportError: the models are equal, or have no tensor in common.
     """
-    tuned_path, target = Path(tuned_dir).expanduser(), check_output(output_dir)
+    tuned_path, target = _checked(tuned_dir), check_output(output_dir)
     tuned, raw = WeightFiles(tuned_path), WeightFiles(Path(raw_dir).expanduser())
     shapes, entries = {}, {}
     for name, shape in tuned.shapes.items():
@@ -104,7 +105,7 @@ def recover_weights(
         ConfigError: the output directory is in use.
         ExportError: the base is another one, or the difference was damaged; the message names the first tensor.
     """
-    diff_path, target = Path(diff_dir).expanduser(), check_output(output_dir)
+    diff_path, target = _checked(diff_dir), check_output(output_dir)
     diff, raw = WeightFiles(diff_path), WeightFiles(Path(raw_dir).expanduser())
     manifest = _read_manifest(diff_path, diff)
     entries: dict[str, dict[str, str]] = manifest["tensors"]
@@ -129,6 +130,15 @@ def recover_weights(
         write_shards(staged, shapes, tensor_of, written=progress, shard_bytes=_SHARD_BYTES)
         _copy_verified(manifest["files"], diff_path, staged)
     return target
+
+
+def _checked(name: str | Path) -> Path:
+    """Return a directory whose small files may be copied."""
+    directory = Path(name).expanduser()
+    if not directory.is_dir():
+        raise ModelError(f"{str(directory)!r} is no directory: give that of a model")
+    check_documents(directory)
+    return directory
 
 
 def _read_manifest(directory: Path, diff: WeightFiles) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from alpaca_lora import _files
 from alpaca_lora.errors import ModelError
 from alpaca_lora.kernels.allocator import keep_freed_memory
+from alpaca_lora.models import check_header
 
 __all__ = ["DTYPES", "SHARD_BYTES", "WeightFiles", "cast", "write_shards"]
 
@@ -57,6 +58,7 @@ class WeightFiles:
         """A tensor without memory for each name: its shape and number format."""
         for path in sorted(directory.glob("*.safetensors")):
             try:
+                check_header(path)
                 with safe_open(path, framework="pt") as file:
                     for name in file.keys():  # noqa: SIM118
                         part = file.get_slice(name)
@@ -64,7 +66,7 @@ class WeightFiles:
                             part.get_shape(), dtype=_STORED[part.get_dtype()], device="meta"
                         )
                         self._paths[name] = path
-            except (SafetensorError, OSError, KeyError) as error:
+            except (SafetensorError, OSError, KeyError, ValueError) as error:
                 raise ModelError(f"{str(path)!r} is damaged or incomplete ({error}): copy it again") from error
         if not self._paths:
             raise ModelError(f"{str(directory)!r} holds no *.safetensors: give a model directory")

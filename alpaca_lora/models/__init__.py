@@ -1,9 +1,11 @@
 """Base models and their tokenizers: find, load, fingerprint, and let them answer."""
 
+from alpaca_lora.models.documents import check_documents
 from alpaca_lora.models.embedded import EMBEDDED, EMBEDDED_HUB_ID
 from alpaca_lora.models.fingerprints import fingerprint
 from alpaca_lora.models.generation import Decoding, Response, generate_responses, stream_response
 from alpaca_lora.models.hardware import detect_hardware
+from alpaca_lora.models.headers import check_header
 from alpaca_lora.models.loading import Precision, best_precision, load_base_model
 from alpaca_lora.models.local_teacher import LocalTeacher
 from alpaca_lora.models.locate import locate_base_model
@@ -29,6 +31,8 @@ __all__ = [
     "Response",
     "RowLoss",
     "best_precision",
+    "check_documents",
+    "check_header",
     "check_vocabulary",
     "detect_hardware",
     "encode_prompt",

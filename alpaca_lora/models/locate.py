@@ -6,7 +6,6 @@ source: weights must be safetensors (a pickle can run code when it is opened), a
 to run.
 """
 
-import json
 import os.path
 from pathlib import Path
 
@@ -14,10 +13,11 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from alpaca_lora.errors import ModelError, ModelNotFoundError
+from alpaca_lora.models.documents import check_documents
 from alpaca_lora.models.embedded import EMBEDDED, unpack_embedded_model
+from alpaca_lora.models.headers import check_plausible
 
 _WANTED = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
-_CODE_KEYS = ("auto_map", "custom_pipelines", "_attn_implementation_internal", "_attn_implementation", "kernel_config")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -82,21 +82,5 @@ def _check_files(directory: Path) -> None:
             f"{str(directory)!r} holds {found}: weights must be *.safetensors. To convert, load it where you trust it "
             "and call save_pretrained(directory)"
         )
-    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
-        if (directory / name).is_file():
-            _refuse_code(directory / name)
-
-
-def _refuse_code(path: Path) -> None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{str(path)!r} is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise ModelError(f"{str(path)!r} must hold an object, found {type(document).__name__}")
-    for key in _CODE_KEYS:
-        if document.get(key):
-            raise ModelError(
-                f"{str(path)!r} names code to run ({key!r}: {document[key]!r}), which is never run here: "
-                "use a model whose architecture is part of transformers"
-            )
+    check_documents(directory)
+    check_plausible(directory)

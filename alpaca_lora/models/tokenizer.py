@@ -12,6 +12,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from alpaca_lora.errors import ModelError
+from alpaca_lora.models.documents import check_documents
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
@@ -21,8 +22,10 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     so any id serves, and the end-of-text id is taken.
 
     Raises:
-        ModelError: the directory has no readable tokenizer, or it knows no end-of-text token.
+        ModelError: the directory has no readable tokenizer, or it knows no end-of-text token; or a file in it would do
+            harm, see `check_documents`.
     """
+    check_documents(directory)
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the Rust half raises nothing more precise

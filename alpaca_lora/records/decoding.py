@@ -11,18 +11,29 @@ from alpaca_lora.records.record import Limits
 
 __all__ = ["decode", "unpack"]
 
+_LARGEST_RATIO = 100
+"""Text of records is packed to a tenth or a thirtieth; gzip can do a thousandth, of zeros."""
+
+_FREE_BYTES = 2**26
+"""What any file may unpack to."""
+
 
 def unpack(data: bytes, findings: Findings, limits: Limits) -> bytes:
     """Return the content of a gzip file; an unreadable or oversized one is a fault and counts as empty."""
     if not data:
         return data
+    most = min(limits.unpacked_bytes, max(_FREE_BYTES, _LARGEST_RATIO * len(data)))
     try:
-        content = gzip.GzipFile(fileobj=io.BytesIO(data)).read(limits.unpacked_bytes + 1)
+        content = gzip.GzipFile(fileobj=io.BytesIO(data)).read(most + 1)
     except (EOFError, OSError, zlib.error) as error:
         findings.fault(0, f"not a complete gzip file ({error}); compress it again")
         return b""
     if len(content) > limits.unpacked_bytes:
         findings.fault(0, f"unpacks to more than {limits.unpacked_bytes:,} bytes (Limits.unpacked_bytes); split it")
+        return b""
+    if len(content) > most:
+        fix = "unpack it yourself if you trust it"
+        findings.fault(0, f"unpacks to more than {_LARGEST_RATIO} times its size, as no records do; {fix}")
         return b""
     return content
 

@@ -27,6 +27,11 @@ class Findings:
         """Every fault, in line order."""
         return [text for _, text in sorted(self._faults, key=lambda fault: fault[0])]
 
+    @property
+    def fault_count(self) -> int:
+        """How many faults there are, without sorting them, which a check of every row cannot afford."""
+        return len(self._faults)
+
     def place(self, line: int) -> str:
         """Return where a row is: `data.jsonl:7` or `record 7`."""
         return f"record {line}" if self.name is None else f"{self.name}:{line}"

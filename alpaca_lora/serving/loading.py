@@ -15,10 +15,11 @@ from alpaca_lora.adapters import (
     locate_base_of,
     prompter_of,
     read_sidecar,
+    tokenizer_of,
 )
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.models import Precision, best_precision, check_vocabulary, load_base_model, load_tokenizer
+from alpaca_lora.models import Precision, best_precision, check_vocabulary, load_base_model
 from alpaca_lora.prompts import Template
 from alpaca_lora.serving.assistant import Assistant
 
@@ -63,7 +64,7 @@ def load(
     prompter = prompter_of(directory, sidecar, template, force=force_template)
     base_dir = locate_base_of(directory, None if base_model is None else str(base_model))
     inspect_adapter(directory, base_dir)
-    tokenizer = load_tokenizer(directory if (directory / "tokenizer_config.json").is_file() else base_dir)
+    tokenizer = tokenizer_of(directory, base_dir)
     held = {"method": quantization} if quantization else sidecar.quantization if sidecar else {}
     model = load_base_model(
         base_dir,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora.adapters import Sidecar, find_adapter, read_sidecar
-from alpaca_lora.adapters.inspection import read_config
+from alpaca_lora.adapters.peft_config import read_config
 from alpaca_lora.errors import AdapterError
 from alpaca_lora.models import EMBEDDED, EMBEDDED_HUB_ID
 from alpaca_lora.prompts import Prompter

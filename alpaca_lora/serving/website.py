@@ -131,9 +131,14 @@ def read_accounts(path: Path) -> list[tuple[str, str]]:
     """Read who may open the page: a line `name:password` for each.
 
     Raises:
-        ConfigError: lines that are none, all at once; passwords are not repeated.
+        ConfigError: others can read the file; or lines that are none, all at once. Passwords are not repeated.
     """
     try:
+        if path.stat().st_mode & 0o077:
+            raise ConfigError(
+                f"accounts in {str(path)!r} can be read or changed by other users of this machine: "
+                f"run  chmod 600 {path}"
+            )
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"accounts in {str(path)!r} cannot be read ({error})") from error

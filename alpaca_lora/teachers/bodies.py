@@ -36,7 +36,7 @@ def read_answer(body: bytes, headers: Mapping[str, str], *, redact: Callable[[st
         document = json.loads(body)
         choice = document["choices"][0]
         text, finish = _content(choice)
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+    except (AttributeError, ValueError, KeyError, IndexError, TypeError, RecursionError):
         shown = redact(body[: _SHOWN * 2].decode("utf-8", "replace"))[:_SHOWN]
         raise Fault("garbage", f"the answer is no completion: {shown!r}", billed=True) from None
     return Answer(

@@ -14,6 +14,7 @@ def test_a_clean_process_repeats_the_losses_of_training(healthy, tiny_base):
 def test_an_adapter_that_changed_after_training_is_caught(adapter, tiny_base):
     path = adapter / "adapter_model.safetensors"
     save_file({name: tensor * 3 for name, tensor in load_file(path).items()}, path)
+    read_sidecar(adapter).write(adapter)  # as if these had been saved
     with pytest.raises(AdapterDriftError, match="training recorded"):
         check_adapter(adapter, tiny_base)
 
@@ -21,6 +22,7 @@ def test_an_adapter_that_changed_after_training_is_caught(adapter, tiny_base):
 def test_an_adapter_without_effect_is_caught(adapter, tiny_base):
     path = adapter / "adapter_model.safetensors"
     save_file({name: tensor * (0 if ".lora_A." in name else 1) for name, tensor in load_file(path).items()}, path)
+    read_sidecar(adapter).write(adapter)
     sidecar = adapter / "alpaca_lora.json"
     document = json.loads(sidecar.read_text())
     document["losses"] = document["base_losses"]

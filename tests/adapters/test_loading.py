@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
 from alpaca_lora.adapters import load_adapter, locate_base_of
-from alpaca_lora.errors import AdapterError, MissingKeysError
+from alpaca_lora.adapters.loading import tokenizer_of
+from alpaca_lora.errors import AdapterError, MissingKeysError, ModelError
 from alpaca_lora.models import load_base_model
 
 
@@ -41,3 +44,19 @@ def test_a_broken_adapter_touches_no_model(adapter, tiny_base):
     with pytest.raises(MissingKeysError):
         load_adapter(base, adapter, tiny_base)
     assert [type(module) for module in base.modules()] == modules
+
+
+@pytest.mark.catalogue(87)
+def test_a_tokenizer_of_another_model_is_refused(adapter, tiny_base):
+    path = adapter / "tokenizer.json"
+    document = json.loads(path.read_text())
+    document["model"]["merges"] = document["model"]["merges"][:5]
+    path.write_text(json.dumps(document))
+    with pytest.raises(ModelError, match="makes other token ids of ordinary text .* it belongs to another model: copy"):
+        tokenizer_of(adapter, tiny_base)
+
+
+def test_its_own_tokenizer_and_that_of_the_base_are_fine(adapter, tiny_base):
+    own = tokenizer_of(adapter, tiny_base)
+    (adapter / "tokenizer_config.json").unlink()
+    assert tokenizer_of(adapter, tiny_base)("text") == own("text")

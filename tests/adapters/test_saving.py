@@ -21,6 +21,7 @@ def test_the_directory_holds_exactly_what_its_readers_need(healthy):
     }
 
 
+@pytest.mark.catalogue(98)
 @pytest.mark.parametrize(
     "settings",
     [{}, {"rslora": True}, {"dora": True}, {"init": "pissa"}, {"init": "pissa", "rslora": True}],

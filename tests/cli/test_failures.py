@@ -1,4 +1,5 @@
 import errno
+import pickle
 
 import pytest
 
@@ -67,3 +68,15 @@ def test_every_line_of_a_message_is_shown(capsys: pytest.CaptureFixture[str]):
     explain(AlpacaLoraError("first\nsecond"), "finetune")
 
     assert capsys.readouterr().err == "error: first\n       second\n"
+
+
+def test_a_message_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]):
+    explain(AlpacaLoraError("named \x1b[2J\x1b]0;x\x07 and \u202e"), "chat")
+
+    assert capsys.readouterr().err == "error: named \u241b[2J\u241b]0;x\u2407 and \ufffd\n"
+
+
+def test_a_pickle_in_a_checkpoint_is_no_fault_of_ours(capsys: pytest.CaptureFixture[str]):
+    assert explain(pickle.UnpicklingError("Unsupported operand 149"), "finetune") == 2
+
+    assert "a file of the checkpoint holds something else than tensors" in capsys.readouterr().err

@@ -220,6 +220,7 @@ def test_a_model_of_another_kind_needs_llama_cpp(make_base, merge, tmp_path, mon
         lambda content: content[: len(content) // 2],
     ],
 )
+@pytest.mark.catalogue(108)
 def test_a_damaged_file_is_no_fault_of_the_check(adapter, merged, tmp_path, damage):
     write_gguf(merged, tmp_path, "f16")
     (tmp_path / "parity.json").write_text('{"format": "gguf"}')

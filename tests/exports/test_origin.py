@@ -36,6 +36,7 @@ def test_an_unfinished_run_is_refused_unless_told(copy):
     assert resolve(copy.parent).adapter_dir == copy
 
 
+@pytest.mark.catalogue(99)
 def test_a_base_in_four_bits_is_refused(adapter, base, tmp_path):
     quantised = shutil.copytree(base, tmp_path / "quantised")
     edit(quantised / "config.json", quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
@@ -48,6 +49,7 @@ def test_another_base_is_refused(adapter, make_base):
         resolve(adapter, base_model=make_base(seed=9)).updates  # noqa: B018 - reading it looks at the files
 
 
+@pytest.mark.catalogue(100)
 def test_a_second_merge_is_refused_and_another_adapter_is_not(adapter, train, tmp_path):
     merged = tmp_path / "merged"
     merged.mkdir()

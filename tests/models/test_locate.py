@@ -68,6 +68,7 @@ def test_a_file_is_no_base_model(tiny_base):
 
 
 @pytest.mark.parametrize("name", ["some-org/no-such-model", "some-org/no-such-model@main", "some org/model"])
+@pytest.mark.catalogue(107)
 def test_a_hub_id_that_cannot_be_had_gives_one_error_with_the_usual_fixes(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelNotFoundError) as caught:
@@ -140,7 +141,8 @@ def test_code_beside_the_weights_is_never_run(base, tmp_path):
     set_key(base / "config.json", "auto_map", {"AutoModelForCausalLM": "modeling_evil.Model"})
     set_key(base / "tokenizer_config.json", "auto_map", {"AutoTokenizer": ["modeling_evil.Tokenizer", None]})
     load_base_model(base, precision="fp32", device="cpu")
-    load_tokenizer(base)
+    with pytest.raises(ModelError, match="names code to run"):
+        load_tokenizer(base)
     assert not (tmp_path / "ran").exists()
 
 

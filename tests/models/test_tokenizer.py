@@ -114,6 +114,7 @@ def test_an_empty_list_of_texts_has_no_ids(tokenizer):
     assert encode_texts(tokenizer, []) == []
 
 
+@pytest.mark.catalogue(84)
 def test_a_tokenizer_without_an_end_of_text_is_refused(write_tokenizer):
     with pytest.raises(ModelError) as caught:
         load_tokenizer(write_tokenizer(pad_token=PAD))
@@ -121,6 +122,7 @@ def test_a_tokenizer_without_an_end_of_text_is_refused(write_tokenizer):
     assert 'set "eos_token" in tokenizer_config.json' in str(caught.value)
 
 
+@pytest.mark.catalogue(83)
 def test_a_missing_padding_token_is_the_end_of_text_and_no_new_one(write_tokenizer, tokenizer):
     without = load_tokenizer(write_tokenizer(eos_token=EOS))
     assert without.pad_token_id == without.eos_token_id == tokenizer.eos_token_id
@@ -138,8 +140,6 @@ def test_a_padding_token_of_its_own_is_kept(tokenizer):
         ("tokenizer.json", "{}"),
         ("tokenizer.json", "[]"),
         ("tokenizer.json", '{"added_tokens": [], "model": {"type": "NOPE"}}'),
-        ("tokenizer_config.json", "{"),
-        ("tokenizer_config.json", "[]"),
     ],
 )
 def test_a_damaged_tokenizer_is_an_error_that_names_the_directory(name, content, base):
@@ -147,6 +147,13 @@ def test_a_damaged_tokenizer_is_an_error_that_names_the_directory(name, content,
     with pytest.raises(ModelError) as caught:
         load_tokenizer(base)
     assert str(caught.value).startswith(f"{str(base)!r} has no tokenizer that can be read (")
+
+
+@pytest.mark.parametrize(("content", "said"), [("{", "is not JSON"), ("[]", "must hold an object, found list")])
+def test_a_damaged_configuration_of_a_tokenizer_is_an_error_that_names_the_file(content, said, base):
+    (base / "tokenizer_config.json").write_text(content)
+    with pytest.raises(ModelError, match=rf"tokenizer_config\.json' {said}"):
+        load_tokenizer(base)
 
 
 def test_a_directory_without_a_tokenizer_is_an_error(tmp_path):
@@ -162,6 +169,7 @@ def test_an_answer_ends_where_tokenizer_or_model_end_it(configured, stops, token
     assert stop_ids(tokenizer) == (0,)
 
 
+@pytest.mark.catalogue(86)
 def test_a_tokenizer_larger_than_the_model_belongs_to_another(tokenizer, model):
     check_vocabulary(tokenizer, model)
     model.resize_token_embeddings(len(tokenizer) - 1, mean_resizing=False)

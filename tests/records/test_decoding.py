@@ -46,3 +46,10 @@ def test_every_line_that_is_not_utf8_is_named(faults):
         "d.csv:2: byte 1: 0xE9 is not UTF-8; save the file as UTF-8",
         "d.csv:4: byte 4: 0xC3 is not UTF-8; save the file as UTF-8",
     ]
+
+
+def test_a_gzip_bomb_is_refused_long_before_it_is_unpacked(faults):
+    content = gzip.compress(bytes(70 * 2**20))
+    assert faults("d.jsonl.gz", content) == [
+        "d.jsonl.gz: unpacks to more than 100 times its size, as no records do; unpack it yourself if you trust it"
+    ]

@@ -111,3 +111,30 @@ def test_parquet_names_that_appear_twice_are_refused(faults):
     assert faults("d.parquet", stream.getvalue()) == [
         "d.parquet: column names that appear twice: 'output'; rename or delete one"
     ]
+
+
+def bomb(rows, text):
+    return pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * rows, pyarrow.int32()), pyarrow.array([text]))
+
+
+def test_a_parquet_file_of_more_rows_than_bytes_is_refused(faults):
+    content = parquet(instruction=bomb(300_000, "a"), output=bomb(300_000, "b"))
+    assert faults("d.parquet", content) == [
+        f"d.parquet: says that it holds 300,000 values in {len(content):,} bytes; write it again"
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda column: column, lambda column: pyarrow.ListArray.from_arrays([0, 200], column)]
+)
+def test_a_parquet_file_whose_texts_are_one_large_text_is_refused(faults, wrap):
+    content = parquet(instruction=wrap(bomb(200, "x" * 900_000)))
+    assert len(content) < 100_000
+    assert faults("d.parquet", content) == [
+        "d.parquet: unpacks to more than 100 times its size, as no records do; split it"
+    ]
+
+
+def test_texts_that_repeat_are_read_as_they_are(read):
+    loaded = read("d.parquet", parquet(instruction=bomb(3, "a"), output=["b", "b", "c"]))
+    assert loaded.records == (Record("a", "", "b"), Record("a", "", "b"), Record("a", "", "c"))

@@ -19,6 +19,7 @@ def outcome(found):
     return [piece.record or piece.rule for piece in found]
 
 
+@pytest.mark.catalogue(122)
 @pytest.mark.parametrize(
     ("text", "finish", "expected"),
     [
@@ -71,6 +72,7 @@ def written(record):
     return json.dumps({"instruction": record.instruction, "input": record.input, "output": record.output})
 
 
+@pytest.mark.catalogue(122)
 @pytest.mark.parametrize(
     ("text", "finish", "expected"),
     [

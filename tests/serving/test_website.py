@@ -161,6 +161,7 @@ def test_a_link_that_cannot_be_made_is_one_sentence(private: Website, monkeypatc
 def test_accounts_are_read_line_by_line(tmp_path: Path):
     path = tmp_path / "accounts.txt"
     path.write_text("ann:a long:secret\n\nben:another one\n")
+    path.chmod(0o600)
 
     assert read_accounts(path) == [("ann", "a long:secret"), ("ben", "another one")]
 
@@ -168,6 +169,7 @@ def test_accounts_are_read_line_by_line(tmp_path: Path):
 def test_faults_of_accounts_are_named_together_without_the_password(tmp_path: Path):
     path = tmp_path / "accounts.txt"
     path.write_text("ann\nben:short\n:nobody knows\n")
+    path.chmod(0o600)
 
     with pytest.raises(ConfigError) as caught:
         read_accounts(path)
@@ -179,5 +181,16 @@ def test_faults_of_accounts_are_named_together_without_the_password(tmp_path: Pa
     path.write_text("\n")
     with pytest.raises(ConfigError, match="but it is empty"):
         read_accounts(path)
+    tmp_path.chmod(0o700)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_accounts(tmp_path)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_accounts_that_others_can_read_or_write_are_refused(tmp_path: Path, mode: int):
+    path = tmp_path / "accounts.txt"
+    path.write_text("ann:a long secret\n")
+    path.chmod(mode)
+
+    with pytest.raises(ConfigError, match=r"can be read or changed by other users of this machine: run  chmod 600 "):
+        read_accounts(path)

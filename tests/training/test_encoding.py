@@ -47,6 +47,7 @@ def test_control_text_in_a_row_cannot_end_the_answer(tokenizer):
     assert tokenizer("before<|endoftext|>after")["input_ids"].count(tokenizer.eos_token_id) == 1
 
 
+@pytest.mark.catalogue(85)
 def test_the_end_is_learned_even_where_padding_has_the_same_id(tiny_base):
     tokenizer = load_tokenizer(tiny_base)
     tokenizer.pad_token = tokenizer.eos_token

@@ -1,0 +1,74 @@
+"""Every attack, on the commands that read such a thing.
+
+Here a dozen attacks of each class meet one of them each, in turn. `make attacks` lets every attack meet all, which
+takes a quarter of an hour.
+"""
+
+import os
+import re
+
+import pytest
+
+from tests.attacks.corpus import CLASSES, READ_IN_PART, WRITES_INTO_IT, all_attacks, uses
+
+_ATTACKS = list(all_attacks())
+_SAMPLE = 12
+_EVERY_USE = os.environ.get("ATTACKS") == "all"
+
+_REFUSAL_SECONDS = 5
+"""Most processor time of a refusal; what is accepted may work for as long as it needs, within the victim's limits."""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_attack_is_refused_or_harmless(name, parts, victim, tmp_path):
+    faults = []
+    attacks = [attack for owner, attack in _ATTACKS if owner == name]
+    step = 1 if _EVERY_USE else -(-len(attacks) // _SAMPLE)
+    for number, attack in enumerate(attacks[::step]):
+        tried = uses(attack) if _EVERY_USE else [uses(attack)[number % len(uses(attack))]]
+        for command in tried:
+            directory = tmp_path / str(len(list(tmp_path.iterdir())))
+            directory.mkdir()
+            faults += _try(attack, command, attack.make(directory, parts), directory, parts, victim)
+    assert not faults, "\n".join(faults)
+    assert parts.endpoint.trapped == []
+
+
+def test_each_kind_of_thing_is_attacked_and_each_command_meets_an_attack():
+    from alpaca_lora.cli.commands import COMMANDS
+
+    met = {command.split()[0] for _, attack in _ATTACKS for command in uses(attack)}
+    assert met == set(COMMANDS)
+    assert all(any(owner == name for owner, _ in _ATTACKS) for name in CLASSES)
+
+
+def test_the_documentation_says_how_many_there_are(repository):
+    for name in ("docs/explanation/trust.md", "CHANGELOG.md"):
+        assert re.search(rf"\b{len(_ATTACKS)} (attacks|hostile files)", (repository / name).read_text(encoding="utf-8"))
+
+
+def test_each_module_of_attacks_stands_in_the_documentation(repository):
+    told = (repository / "docs/explanation/trust.md").read_text(encoding="utf-8")
+    assert [name for name in CLASSES if f"{name}.py" not in told] == []
+
+
+def _try(attack, command, it, directory, parts, victim):
+    """Run one command on one attack and return what is wrong with its end."""
+    place = {"cwd": it} if attack.kind == "place" else {}
+    writable = [it] if attack.kind in WRITES_INTO_IT else []
+    outcome = victim.run(parts.fill(command, it), hostile=directory, writable=writable, **place)
+    victim.costs.append((outcome.cpu_seconds, outcome.grown_bytes, f"{command.split()[0]}: {attack.name}"))
+    faults = list(outcome.hits)
+    if parts.canary.exists():
+        parts.canary.unlink()
+        faults.append("code: the canary was touched")
+    must = attack.refused and not command.startswith(READ_IN_PART)
+    if must and outcome.cpu_seconds > _REFUSAL_SECONDS:
+        faults.append(f"limit: it took {outcome.cpu_seconds} s of processor time to refuse it")
+    if must and outcome.code not in (2, 3):  # 3: generation stopped at a teacher, and can go on
+        faults.append(f"it was not refused: exit code {outcome.code}")
+    elif must and not re.search(attack.says, outcome.stdout + outcome.stderr):
+        faults.append(f"the message does not hold {attack.says!r}: {outcome.stderr[-400:]}")
+    return [f"{attack.name} | {command.partition('{')[0]}: {fault}" for fault in faults]

@@ -1,0 +1,29 @@
+import pytest
+
+from alpaca_lora.errors import ExportError
+from alpaca_lora.exports.chat_rendering import render_chats
+from tests.attacks.s03_chat_templates import PAYLOADS
+
+CHAT = [[{"role": "user", "content": "Hi {{ x }}"}], [{"role": "user", "content": "Ho"}]]
+
+
+def test_a_template_is_rendered_as_transformers_does():
+    template = (
+        "{{ bos_token }}{% for m in messages %}{{ m.content | trim }}{% endfor %}"
+        "{% if add_generation_prompt %}>{% endif %}"
+    )
+    names = {"bos_token": "<s>", "add_generation_prompt": True}
+    assert render_chats(template, CHAT, names) == ["<s>Hi {{ x }}>", "<s>Ho>"]
+
+
+@pytest.mark.parametrize("name", ["a long string", "a string that doubles", "a walk over attributes", "an include"])
+def test_a_template_that_costs_or_escapes_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExportError):
+        render_chats(PAYLOADS[name], CHAT, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_template_that_loops_is_stopped():
+    with pytest.raises(ExportError, match="takes too much time or memory"):
+        render_chats(PAYLOADS["nested loops"], CHAT, {})
