@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora import _files
 from alpaca_lora.adapters import find_adapter, load_adapter, locate_base_of, prompter_of, read_sidecar
-from alpaca_lora.adapters.saving import WEIGHTS
+from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.evaluation.annotations import load_model_outputs

@@ -62,8 +62,8 @@ def test_a_dry_run_shows_the_first_request_and_sends_none(generate, server, caps
 def test_settings_that_cannot_be_are_refused_all_at_once(generate, server, capsys):
     assert generate(server, "--num", "0", "--budget-usd", "0") == 2
     assert capsys.readouterr().err == (
-        "error: config.num must be an integer of at least 1, got 0\n"
-        "       config.budget_usd must be a number above 0, got 0.0\n"
+        "error: config.budget_usd must be a number above 0, got 0.0\n"
+        "       config.num must be an integer of at least 1, got 0\n"
     )
     assert server.seen == []
 
