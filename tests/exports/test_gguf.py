@@ -1,6 +1,7 @@
 """A merged model as GGUF, opened again by transformers' own reader."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -58,11 +59,7 @@ def copy(merged, tmp_path):
     tensors = load_file(merged / "model.safetensors")
 
     def write(changed):
-        directory = tmp_path / "changed"
-        directory.mkdir()
-        for item in merged.iterdir():
-            (directory / item.name).symlink_to(item)
-        (directory / "model.safetensors").unlink()
+        directory = shutil.copytree(merged, tmp_path / "changed")
         save_file(changed, directory / "model.safetensors")
         return directory
 
