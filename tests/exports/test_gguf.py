@@ -223,5 +223,5 @@ def test_a_damaged_file_is_no_fault_of_the_check(adapter, merged, tmp_path, dama
     (tmp_path / "parity.json").write_text('{"format": "gguf"}')
     (file,) = tmp_path.glob("*.gguf")
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(ExportError, match="cannot be read as gguf"):
+    with pytest.raises(ExportError, match="is no GGUF file that can be read"):
         list(check_templates(adapter, [tmp_path]))
