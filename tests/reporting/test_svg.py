@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from alpaca_lora.reporting.curve import Point
-from alpaca_lora.reporting.svg import Series, _ticks, draw_chart
+from alpaca_lora.reporting.svg import Series, draw_chart, round_ticks
 
 
 def draw(*values: float, **options) -> ElementTree.Element:
@@ -62,4 +62,4 @@ def test_axis_labels_have_the_decimals_that_tell_them_apart() -> None:
     ],
 )
 def test_ticks_are_round_and_enclose_the_range(low: float, high: float, whole: bool, ticks: list[float]) -> None:
-    assert _ticks(low, high, 6, whole=whole) == ticks
+    assert round_ticks(low, high, 6, whole=whole) == ticks
