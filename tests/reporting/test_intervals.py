@@ -1,5 +1,6 @@
 import re
 import xml.etree.ElementTree as ET
+from importlib.resources import files
 
 import pytest
 
@@ -61,3 +62,10 @@ def test_names_of_models_cannot_end_the_picture():
     svg = draw_intervals([Spread("</svg><script>", 1, 0, 2)], title='"><script>', width=300)
     assert re.findall("<script", svg) == []
     marks(svg, "text")
+
+
+@pytest.mark.parametrize("style", ["spread line", "middle", "grid"])
+def test_the_style_sheet_of_the_page_gives_every_line_a_colour(style):
+    """A line without a stroke is not seen."""
+    css = (files("alpaca_lora.reporting") / "templates/report.css").read_text(encoding="utf-8")
+    assert re.search(rf"^svg \.{style} {{ stroke: ", css, re.MULTILINE)
