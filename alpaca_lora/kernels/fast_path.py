@@ -88,7 +88,7 @@ class FastPath:
     def undo(self) -> None:
         """Free the unpacked weights and give the allocator its usual settings back; the model was never changed."""
         if self.decoder is not None:
-            self.decoder.weights.kept.clear()
+            self.decoder.weights.clear()
             keep_freed_memory(False)
 
 

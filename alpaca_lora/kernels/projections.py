@@ -13,33 +13,72 @@ from torch import nn
 
 from alpaca_lora._optional import require
 
+_SLAB = 2**21
+"""Numbers unpacked at a time on a CPU, where bitsandbytes cannot be told where to put them."""
+
 
 @dataclass(slots=True)
 class DenseWeights:
     """Weights of frozen linear layers as matrices; 4-bit ones are unpacked, and kept while a memory budget lasts.
 
     Unpacking costs a tenth of a matrix product over 2,048 tokens and more than one over 128, in the forward and in the
-    backward pass; a kept copy costs two bytes per parameter.
+    backward pass; a kept copy costs two bytes per parameter. Those that are not kept share one place: freed and taken
+    anew, matrices of this size would leave a hole in the heap for every small tensor that stays between them.
     """
 
     budget_bytes: int = 0
     """Memory that unpacked copies may take."""
 
     kept: dict[nn.Module, torch.Tensor] = field(default_factory=dict)
+    scratch: torch.Tensor | None = None
 
     def of(self, linear: Any) -> torch.Tensor:
-        """Return the weight (out, in) of a linear layer."""
+        """Return the weight (out, in) of a linear layer; one in 4 bits is valid until the next is asked for."""
         state = getattr(linear.weight, "quant_state", None)
         if state is None:
             return linear.weight  # type: ignore[no-any-return]
         if linear in self.kept:
             return self.kept[linear]
+        size = state.shape.numel() * state.dtype.itemsize
+        if size > self.budget_bytes:
+            return self._unpack_over(linear.weight.data, state)
+        self.budget_bytes -= size
         bitsandbytes = require("bitsandbytes", extra="quant")
-        weight: torch.Tensor = bitsandbytes.functional.dequantize_4bit(linear.weight.data, state)
-        if weight.nbytes <= self.budget_bytes:
-            self.budget_bytes -= weight.nbytes
-            self.kept[linear] = weight
-        return weight
+        self.kept[linear] = bitsandbytes.functional.dequantize_4bit(linear.weight.data, state)
+        return self.kept[linear]
+
+    def clear(self) -> None:
+        """Free every unpacked weight."""
+        self.kept.clear()
+        self.scratch = None
+
+    def _unpack_over(self, packed: torch.Tensor, state: Any) -> torch.Tensor:
+        """Unpack a weight in the place of the one before."""
+        functional = require("bitsandbytes", extra="quant").functional
+        count = state.shape.numel()
+        if self.scratch is None or len(self.scratch) < count:
+            self.scratch = packed.new_empty(count, dtype=state.dtype)
+        out = self.scratch[:count].view(state.shape)
+        if packed.device.type == "cuda":
+            functional.dequantize_4bit(packed, state, out=out)
+            return out
+        scales = state.absmax
+        if state.nested:
+            scales = functional.dequantize_blockwise(scales, state.state2) + state.offset
+        flat, packed, slab = out.view(-1), packed.view(-1), _SLAB // state.blocksize * state.blocksize
+        for first in range(0, count, slab):
+            part = flat[first : first + slab]
+            numbers, blocks = packed[first // 2 :], scales[first // state.blocksize :]
+            unpacked = torch.ops.bitsandbytes.dequantize_4bit(
+                numbers[: len(part) // 2],
+                blocks[: -(-len(part) // state.blocksize)],
+                state.blocksize,
+                state.quant_type,
+                part.shape,
+                state.dtype,
+            )
+            part.copy_(unpacked.flatten())
+        return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,27 @@ class TestDenseWeights:
         assert weights.of(layers[0]) is not weights.of(layers[0])
         assert not weights.kept
 
+    def test_what_is_not_kept_takes_one_place(self, layers):
+        weights = DenseWeights()
+        places = {weights.of(layer).data_ptr() for layer in (layers[1], layers[0], layers[2])}
+        assert len(places) == 1
+        assert weights.scratch.numel() == 128 * 64
+        weights.clear()
+        assert weights.scratch is None
+
+    @pytest.mark.parametrize("nested", [False, True], ids=["scales", "scales in 8 bits"])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+    def test_unpacking_in_parts_changes_no_bit(self, nested, dtype):
+        functional = pytest.importorskip("bitsandbytes", reason="nf4 needs bitsandbytes").functional
+        torch.manual_seed(0)
+        layer = nn.Module()
+        packed, state = functional.quantize_4bit(
+            torch.randn(1100, 2048, dtype=dtype), quant_type="nf4", compress_statistics=nested
+        )
+        layer.weight = nn.Parameter(packed, requires_grad=False)
+        layer.weight.quant_state = state
+        assert torch.equal(DenseWeights().of(layer), functional.dequantize_4bit(packed, state))
+
     def test_what_fits_is_kept_and_no_more(self, layers):
         weights = DenseWeights(2 * 64 * 64 * 2 + 1)
         for _ in range(2):
