@@ -48,7 +48,7 @@ def test_a_package_that_breaks_while_it_is_imported_shows_its_own_error(importab
 
 def distribution_of(package):
     name = package.partition(".")[0]
-    return {"PIL": "pillow"}.get(name, name)
+    return {"PIL": "pillow", "lm_eval": "lm-eval"}.get(name, name)
 
 
 def unknown_extras(source, extras):
