@@ -24,7 +24,7 @@ _CUDA_CONTEXT = 0.8 * 2**30
 _CUDA_SLACK = 0.08
 _CPU_PROCESS = 0.6 * 2**30
 _CPU_SLACK = 0.065
-_HOLES_RECOMPUTED, _HOLES_UNPACKED = 4.0, 3.6
+_HOLES_RECOMPUTED, _HOLES_UNPACKED = 4.2, 3.6
 """Of a CPU's allocator, in sizes of a layer at work: holes that are left where layers are computed again, or weights
 unpacked, between tensors that stay. All three were fitted to the grid."""
 
