@@ -52,10 +52,15 @@ USES = {
         "generate --teacher local --model {base} --num 3 --seeds {it} --output-dir OUT --dry-run",
         "evaluate --annotations {it}",
     ),
-    "verdicts": ("evaluate --annotations {it}", "evaluate --annotations {verdicts} --variants {it} --json"),
+    "verdicts": (
+        "evaluate --annotations {it}",
+        "evaluate --annotations {verdicts} --variants {it} --json",
+        "compare --outputs {it} --baseline {it} --output-dir OUT --prepare",
+    ),
     "settings": (
         "finetune --dry-run --config {it} --data {records} --output-dir OUT --base-model {base} --quiet",
         "inspect --config {it} --data {records} --base-model {base}",
+        "plan --config {it} --model {base}",
     ),
     "template": (
         "finetune --dry-run --template {it} --data {records} --output-dir OUT " + _TRAIN,
@@ -76,6 +81,7 @@ USES = {
         "check-template --adapter {it}",
     ),
     "base": (
+        "plan --model {it} --card 3090",
         "finetune --dry-run --data {records} --output-dir OUT --base-model {it} --quiet",
         "inspect --data {records} --base-model {it}",
         "generate --teacher local --model {it} --num 3 --output-dir OUT --dry-run",
@@ -130,8 +136,13 @@ WRITES_INTO_IT = ("run", "generation", "curation")
 """Kinds that are a directory which a command is told to go on in."""
 
 
-READ_IN_PART = ("check-template --adapter {it}", "ui --adapter {it} --recipe")
-"""Commands that open no weights, and so may pass an adapter that has none."""
+READ_IN_PART = (
+    "check-template --adapter {it}",
+    "compare --outputs {it}",
+    "plan --model {it}",
+    "ui --adapter {it} --recipe",
+)
+"""Commands that read a part of it only, an adapter without its weights, say, and so may pass it."""
 
 
 @dataclass(frozen=True)
