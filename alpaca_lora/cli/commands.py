@@ -35,7 +35,7 @@ def finetune(arguments: list[str]) -> int:
         print(render_plan(prepared))
         return 0
 
-    from alpaca_lora.reporting import render_summary
+    from alpaca_lora.reporting.terminal import render_summary
     from alpaca_lora.reporting.wording import visible
     from alpaca_lora.training import finetune as train
 

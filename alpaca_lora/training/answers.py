@@ -10,7 +10,7 @@ from alpaca_lora.errors import NonFiniteLossError
 from alpaca_lora.models import Decoding, Response, generate_responses, mean_loss, row_losses
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import Record
-from alpaca_lora.reporting import AnswerPair
+from alpaca_lora.reporting.summary import AnswerPair
 from alpaca_lora.training.encoding import EncodedRow
 
 

@@ -22,7 +22,10 @@ from alpaca_lora.adapters import (
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import DiskFullError, DivergenceError, MissingDependencyError
 from alpaca_lora.models import EMBEDDED, Response, check_vocabulary, load_base_model, stop_ids
-from alpaca_lora.reporting import RunSummary, Status, draw_loss, render_card, render_report
+from alpaca_lora.reporting.card import render_card
+from alpaca_lora.reporting.page import render_report
+from alpaca_lora.reporting.picture import draw_loss
+from alpaca_lora.reporting.summary import RunSummary, Status
 from alpaca_lora.training import ranks
 from alpaca_lora.training.answers import answer_records, heldout_loss
 from alpaca_lora.training.checkpoints import choose_checkpoint

@@ -11,7 +11,7 @@ from alpaca_lora import _files
 from alpaca_lora._runs import COMPLETE, environment
 from alpaca_lora.errors import RunError
 from alpaca_lora.models import EMBEDDED, EMBEDDED_HUB_ID, Response
-from alpaca_lora.reporting import AnswerPair, DataSummary, ListedRow, RunSummary
+from alpaca_lora.reporting.summary import AnswerPair, DataSummary, ListedRow, RunSummary
 from alpaca_lora.training.answers import pair_answers, stop_rate
 from alpaca_lora.training.encoding import Rejection
 from alpaca_lora.training.preparation import Preparation

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from alpaca_lora.reporting import AnswerPair, DataSummary, ListedRow, RunSummary
+from alpaca_lora.reporting.summary import AnswerPair, DataSummary, ListedRow, RunSummary
 
 NASTY = {
     "markup": "</pre><script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>&amp;\"'",

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
-from alpaca_lora.reporting import RunSummary, render_card
+from alpaca_lora.reporting.card import render_card
+from alpaca_lora.reporting.summary import RunSummary
 
 
 def front_matter(card: str) -> dict[str, object]:

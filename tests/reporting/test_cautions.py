@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from alpaca_lora.reporting import ListedRow, RunSummary, list_cautions
+from alpaca_lora.reporting.cautions import list_cautions
+from alpaca_lora.reporting.summary import ListedRow, RunSummary
 
 
 def test_a_run_without_trouble_has_no_caution(summary: RunSummary, metrics: list[dict[str, float]]) -> None:

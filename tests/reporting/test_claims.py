@@ -1,7 +1,8 @@
 import pytest
 
-from alpaca_lora.reporting import RunSummary, render_card
+from alpaca_lora.reporting.card import render_card
 from alpaca_lora.reporting.claims import find_bare_claims
+from alpaca_lora.reporting.summary import RunSummary
 
 BARE = [
     "Our model is on par with text-davinci-003.",

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from alpaca_lora.reporting import RunSummary
 from alpaca_lora.reporting.curve import Point, read_loss_curve, read_series
+from alpaca_lora.reporting.summary import RunSummary
 
 
 def test_the_last_line_of_a_repeated_step_counts() -> None:

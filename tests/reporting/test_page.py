@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from alpaca_lora.reporting import ListedRow, RunSummary, render_report
+from alpaca_lora.reporting.page import render_report
+from alpaca_lora.reporting.summary import ListedRow, RunSummary
 
 _VOID = {"meta", "br", "line", "polyline"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alpaca_lora.errors import MissingDependencyError
-from alpaca_lora.reporting import draw_loss
+from alpaca_lora.reporting.picture import draw_loss
 
 pytest.importorskip("matplotlib", reason="the plots extra is not installed")
 
@@ -53,7 +53,7 @@ def test_the_picture_needs_no_window_system(tmp_path: Path, run_python) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from alpaca_lora.reporting import draw_loss
+from alpaca_lora.reporting.picture import draw_loss
 draw_loss([], Path({str(tmp_path / "loss.png")!r}))
 print("matplotlib.pyplot" in sys.modules)
 """

@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from alpaca_lora.reporting import RunSummary
+from alpaca_lora.reporting.summary import RunSummary
 
 
 def test_the_interval_of_the_stop_rate_is_the_published_wilson_interval(summary: RunSummary) -> None:

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from alpaca_lora.reporting import RunSummary, render_summary
+from alpaca_lora.reporting.summary import RunSummary
+from alpaca_lora.reporting.terminal import render_summary
 
 
 def test_a_run_in_a_few_lines(summary: RunSummary) -> None:
