@@ -86,9 +86,13 @@ def append_durably(stream: IO[str], lines: str) -> None:
 def reserve_space(path: Path, size_bytes: int) -> None:
     """Make a file that really takes up this much of the disk, so that deleting it makes room when the disk is full."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
+    _refuse_link(path)
+    with open(path, "wb", opener=_not_through_a_link) as stream:
         try:
-            os.posix_fallocate(stream.fileno(), 0, size_bytes)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, size_bytes)
+            else:  # macOS
+                stream.write(bytes(size_bytes))
         except OSError:
             path.unlink()
             raise

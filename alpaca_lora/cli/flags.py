@@ -215,7 +215,7 @@ def _value(setting: _Setting, given: Any, faults: list[str]) -> Any:
         return dict(_pairs(setting.name, given, faults))
     if setting.is_list:
         names = [name for text in given for name in text.split(",") if name]
-        return "all-linear" if names == ["all-linear"] else names
+        return "all-linear" if names == ["all-linear"] else [] if names == ["none"] else names
     if setting.default is None and given.lower() in _UNDECIDED:
         return None
     return _number(given) if setting.is_number else given

@@ -10,7 +10,7 @@ from alpaca_lora.config.rules import as_method
 from alpaca_lora.config.yaml_files import read_settings
 from alpaca_lora.errors import ConfigError
 
-_SECTIONS = ("lora", "quantization")
+_SECTIONS = ("kernels", "lora", "quantization")
 
 
 def settings_from(source: str | Path | None) -> tuple[dict[str, Any], dict[Place, str]]:

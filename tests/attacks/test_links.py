@@ -1,4 +1,4 @@
-"""Files that are appended to are not opened through a link that somebody put in their place."""
+"""Files that are written to in place are not opened through a link that somebody put in their place."""
 
 import pytest
 
@@ -19,6 +19,15 @@ def test_a_journal_is_not_a_link(tmp_path):
     (tmp_path / "journal.jsonl").symlink_to(elsewhere)
     with pytest.raises(RunError, match="is a link to another place"):
         _files.open_journal(tmp_path / "journal.jsonl")
+    assert elsewhere.read_text() == "keep\n"
+
+
+def test_reserved_space_is_not_a_link(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("keep\n")
+    (tmp_path / ".ballast").symlink_to(elsewhere)
+    with pytest.raises(RunError, match="is a link to another place"):
+        _files.reserve_space(tmp_path / ".ballast", 4096)
     assert elsewhere.read_text() == "keep\n"
 
 

@@ -69,6 +69,7 @@ def test_the_defaults_are_those_of_finetune():
             {"column_map": {"instruction": "question", "output": "answer"}},
         ),
         ("--report-to wandb tensorboard", {"report_to": ("wandb", "tensorboard")}),
+        ("--report-to none", {"report_to": ()}),
         (
             "--trainer-options adam_beta2=0.95 --trainer-options torch_compile=true",
             {"trainer_options": {"adam_beta2": 0.95, "torch_compile": True}},

@@ -18,6 +18,7 @@ from alpaca_lora.config import (
     config_from_dict,
     config_reference,
     load_config,
+    sources,
 )
 from alpaca_lora.config.names import CLASSIC_NAMES, SFT_OPTIONS, owner_of
 from alpaca_lora.errors import ConfigError
@@ -423,6 +424,14 @@ def test_overrides_win_over_the_source(tmp_path):
     config = load_config(path, {"lora.rank": 8, "epochs": 1, "quantization": "nf4"})
     assert (config.lora.rank, config.lora.alpha, config.epochs) == (8, 8, 1)
     assert config.quantization.method == "nf4"
+
+
+def test_overrides_of_a_section_leave_its_other_settings():
+    kernels = load_config(
+        load_config(None, {"kernels.lora": False}), {"kernels.loss": False, "kernels.rope": False}
+    ).kernels
+    assert kernels == KernelSettings(lora=False, loss=False, rope=False)
+    assert {name.partition(".")[0] for name in NAMES if "." in name} == {*sources._SECTIONS}
 
 
 def test_an_override_can_mend_what_the_file_got_wrong(tmp_path):
