@@ -23,8 +23,8 @@ _CACHE_SHARE = 0.25  # of the machine's memory: kernels/fast_path.py
 _CUDA_CONTEXT = 0.8 * 2**30
 _CUDA_SLACK = 0.08
 _CPU_PROCESS = 0.6 * 2**30
-_CPU_SLACK = 0.065
-_HOLES_RECOMPUTED, _HOLES_UNPACKED = 4.2, 3.6
+_CPU_SLACK = 0.05
+_HOLES_RECOMPUTED, _HOLES_UNPACKED = 4.4, 2.5
 """Of a CPU's allocator, in sizes of a layer at work: holes that are left where layers are computed again, or weights
 unpacked, between tensors that stay. All three were fitted to the grid."""
 
@@ -107,13 +107,13 @@ def _base(
     given = config.kernels.nf4_cache_gib
     room = memory_bytes * _CACHE_SHARE if device == "cpu" else 0
     cache = min(int(given * 2**30), unpacked) if given is not None else unpacked if unpacked <= room else 0
-    workspace = 0 if cache >= unpacked else 2 * shape.inner * shape.width * width_bytes
+    workspace = 0 if cache >= unpacked else shape.inner * shape.width * width_bytes
     return [
         Item("linear layers", linear // 2, "counted", "in 4 bits (NF4)"),
         Item("quantisation constants", int(constants), "counted", "a scale for 64 weights"),
         kept,
         Item("unpacked weights, kept", cache, "counted", "of 4-bit layers (kernels.nf4_cache_gib)"),
-        Item("dequantisation workspace", workspace, "counted", "two of the largest weights"),
+        Item("dequantisation workspace", workspace, "counted", "the largest weight, once"),
     ]
 
 
