@@ -1,7 +1,8 @@
 """Keep freed memory in the process instead of giving it back to the system between two layers.
 
 glibc maps a large tensor anew at each allocation and unmaps it when freed, and the system clears every page on first
-touch. A training step allocates the same sizes over and over, so this costs more than many of its operations.
+touch. A training step allocates the same sizes over and over, so this costs more than many of its operations. What is
+free when it begins is given back: it is what loading left between the weights, of other sizes than a step takes.
 """
 
 import ctypes
@@ -23,5 +24,8 @@ def keep_freed_memory(keep: bool = True) -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and all(mallopt(name, value) for name, value in (_KEEP if keep else _USUAL).items())
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
+        return False
+    library.malloc_trim(0)
+    return all(library.mallopt(name, value) for name, value in (_KEEP if keep else _USUAL).items())
