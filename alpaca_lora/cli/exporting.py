@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from alpaca_lora.cli.modes import refuse_idle
 from alpaca_lora.errors import ConfigError, ExportError
 from alpaca_lora.reporting.wording import visible
 
@@ -17,6 +18,17 @@ __all__ = ["CheckTemplateOptions", "ExportOptions", "MergeOptions", "check_templ
 _Directory = Annotated[str, tyro.conf.arg(metavar="DIR")]
 _KEYWORDS = ("base", "dtype", "base_model", "template", "allow_incomplete")
 _BAD_INPUT = 2
+_MERGED = ("export hf", "export gguf", "export ollama", "export meta")
+_ADAPTED = (*_MERGED, "export adapter", "export gguf-adapter")
+_READERS = {
+    **dict.fromkeys(("adapter", "dtype", "base_model", "template", "allow_incomplete", "push"), _ADAPTED),
+    "base": _MERGED,
+    "llama_cpp": ("export gguf", "export ollama"),
+    "tuned": ("export weight-diff",),
+    "diff": ("export recover",),
+    "raw": ("export weight-diff", "export recover"),
+}
+"""Which formats read which flags."""
 
 
 def _text(metavar: str, default: str) -> Any:
@@ -112,6 +124,9 @@ def run_merge(options: MergeOptions) -> int:
 
 def run_export(options: ExportOptions) -> int:
     """Write an adapter, or a model, in another form."""
+    mode = f"export {options.format}"
+    if any(mode in modes for modes in _READERS.values()):
+        refuse_idle(options, _READERS, mode)
     if options.format == "weight-diff":
         from alpaca_lora.exports import make_weight_diff
 
