@@ -127,7 +127,7 @@ def _vote_here(comparison: "BlindComparison", options: CompareOptions) -> None:
 
 
 def _render(result: "BlindResult") -> Iterator[str]:
-    from alpaca_lora.evaluation import resolvable_share
+    from alpaca_lora.evaluation.statistics import describe_resolution
 
     decided = result.wins + result.losses
     yield f"{result.model} against {result.baseline}, {count(result.comparisons)} comparisons without names"
@@ -136,9 +136,7 @@ def _render(result: "BlindResult") -> Iterator[str]:
     if result.decided is not None:
         share = _with_interval(result.wins / decided, result.decided)
         yield f"decided     {share} of the {decided} that are no draw, exact; sign test p = {result.p_value:.2g}"
-        told = resolvable_share(decided)
-        found = f"50 % from {100 * told:.1f} %, four times in five" if told < 1 else "no share from 50 %"
-        yield f"resolution  {count(decided)} decided comparisons tell {found}"
+        yield f"resolution  {describe_resolution(decided, 'decided comparisons')}"
     yield f"sides       {result.left} left, {result.right} right; sign test p = {result.sides_p_value:.2g}"
     if result.judge is not None:
         rate = result.judge.win_rate

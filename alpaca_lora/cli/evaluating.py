@@ -136,7 +136,7 @@ def _score(options: EvaluateOptions) -> Iterator[_Scored]:
 
 
 def _render(scored: Sequence[_Scored]) -> Iterator[str]:
-    from alpaca_lora.evaluation import resolvable_share
+    from alpaca_lora.evaluation.statistics import describe_resolution
 
     table = [_HEAD, *(_cells(item) for item in scored)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -150,9 +150,7 @@ def _render(scored: Sequence[_Scored]) -> Iterator[str]:
     yield ""
     yield f"judged by   {printable(', '.join(dict.fromkeys(rate.annotator or 'an unnamed judge' for rate in whole)))}"
     yield "intervals   95 %: score intervals for win rates; clustered by instruction for length-controlled ones"
-    fewest = min(rate.n_total for rate in whole)
-    told = 100 * resolvable_share(fewest)
-    yield f"resolution  {count(fewest)} comparisons tell 50 % from {told:.1f} %, four times in five"
+    yield f"resolution  {describe_resolution(min(rate.n_total for rate in whole))}"
     for rate in whole:
         yield from (f"note: {printable(rate.model)}: {said}" for said in _notes(rate))
 

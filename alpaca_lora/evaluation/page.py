@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from alpaca_lora.evaluation.examples import Example
 from alpaca_lora.evaluation.measures import Difference, Estimate, Measure
 from alpaca_lora.evaluation.outcome import EvaluationResult
-from alpaca_lora.evaluation.statistics import Interval, resolvable_share
+from alpaca_lora.evaluation.statistics import Interval, describe_resolution
 from alpaca_lora.reporting.elements import bullets, escaped, pairs, render_page, section, table, tile
 from alpaca_lora.reporting.intervals import Dot, Spread, draw_intervals, draw_scatter
 from alpaca_lora.reporting.wording import clipped, count, legible, public_name
@@ -17,6 +17,7 @@ _WIDTHS = (("wide", 1000), ("narrow", 420))
 _SCATTER = (("wide", (1000, 340)), ("narrow", (420, 300)))
 _SHOWN_ROWS = 50
 _SHOWN_CHARACTERS = 1000
+_FEW = 100
 _ENOUGH_RATE = 0.5
 _P_VALUE = 0.01
 
@@ -55,13 +56,12 @@ def list_doubts(result: EvaluationResult) -> Iterator[str]:
     """Yield what a careful reader has to know before the numbers."""
     if result.trained_on is None:
         yield "Nobody knows what the adapter was trained on, so rows of its training data may be among these."
-    if result.rows < 100:
-        told = resolvable_share(result.rows)
-        yield f"{count(result.rows)} rows are few: a win rate must be {told:.0%} or more to be told from one half."
     judged = result.judged
     if judged is None:
         return
     rate, bias = judged.win_rate, judged.win_rate.position_bias
+    if rate.n_total < _FEW:
+        yield f"Few rows: {describe_resolution(rate.n_total)}."
     if bias and bias.p_value < _P_VALUE:
         yield (
             f"The judge minds the order: the answer shown first gets {bias.shown_first:.0%} (p = {bias.p_value:.1g}), "

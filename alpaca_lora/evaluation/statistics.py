@@ -17,6 +17,7 @@ __all__ = [
     "Interval",
     "bootstrap_difference",
     "comparisons_needed",
+    "describe_resolution",
     "deviations",
     "exact_interval",
     "resolvable_share",
@@ -181,6 +182,17 @@ def resolvable_share(total: int, *, power: float = 0.8, level: float = 0.95) -> 
         found = middle < 1 and comparisons_needed(middle, power=power, level=level) <= total
         low, high = (low, middle) if found else (middle, high)
     return high
+
+
+def describe_resolution(total: int, what: str = "comparisons") -> str:
+    """Say which share so many comparisons tell from one half.
+
+    >>> describe_resolution(783), describe_resolution(3)
+    ('783 comparisons tell 50 % from 55.0 %, four times in five', '3 comparisons tell no share from 50 %')
+    """
+    told = resolvable_share(total)
+    found = f"50 % from {100 * told:.1f} %, four times in five" if told < 1 else "no share from 50 %"
+    return f"{total:,} {what} tell {found}"
 
 
 def sign_test(gained: int, lost: int) -> float:

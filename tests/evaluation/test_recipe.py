@@ -195,6 +195,8 @@ def test_a_judge_gives_a_win_rate_a_plot_and_the_rows_that_tell_most(run):
     page = result.report.read_text(encoding="utf-8")
     assert page.count('<circle class="dot"') == 2 * 8
     assert "judged by ruler" in page
+    assert "Few rows: 8 comparisons tell 50 % from 92.5 %, four times in five." in page
+    assert "comparisons tell" not in run("nobody asked").report.read_text(encoding="utf-8")
 
 
 def test_without_enough_verdicts_there_is_a_report_but_no_win_rate(run, tmp_path):
