@@ -105,7 +105,8 @@ def _tiles(result: EvaluationResult) -> Iterator[str]:
             first = measure.differences[0]
             before, after = (written(measure, measure.estimates[name].value) for name in (first.against, first.model))
             shown = f'<span class="from">{before} →</span> {after}'
-            yield tile(title, shown, escaped(written_difference(measure, first)))
+            limit = [measure.quantity.title] * (key == "stop_rate")
+            yield tile(title, shown, escaped(written_difference(measure, first)), *limit)
     if result.judged:
         low, high = result.judged.win_rate.interval
         rate = result.judged.win_rate
@@ -131,7 +132,8 @@ def _numbers(result: EvaluationResult) -> str:
         if item.quantity.key == "loss"
     ]
     shown = table(("", *map(escaped, names)), rows, numbers=len(names), shown=len(rows), codes=0)
-    return shown + "".join(f'<div class="small">{_drawn(item)}</div>' for item in result.measures)
+    telling = [item for item in result.measures if any(one.value for one in item.estimates.values())]
+    return shown + "".join(f'<div class="small">{_drawn(item)}</div>' for item in telling)
 
 
 def _perplexity(estimate: Estimate | None) -> str:

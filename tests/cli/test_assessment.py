@@ -27,6 +27,11 @@ def test_a_summary_names_every_number_its_interval_and_the_report(evaluate, tmp_
     assert lines[0] == "3 rows, 0 left out; 95 % intervals, seed 42"
     assert lines[-1] == f"report: {tmp_path / 'out/report.html'}"
     assert any(line.startswith("Loss of the reference answers") for line in lines)
+    assert any(line.startswith("Answers that end by themselves within 8 tokens ") for line in lines)
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert page.count("Answers that end by themselves within 8 tokens") == 3  # tile, table and differences
+    assert "<td>Empty answers, share</td>" in page
+    assert "<h3>Empty answers" not in page  # 0 % of both models needs no picture
     assert sum("against tiny-base" in line for line in lines) == 6
     assert "note: Nobody knows what the adapter was trained on" in shown.out
     assert "asking tiny-base0 …" in shown.err
