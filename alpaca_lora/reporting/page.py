@@ -1,7 +1,7 @@
 """A run as one HTML page that needs nothing beside it: report.html.
 
 The frame and the looks are files in `templates`; this module fills in what the run says. All text that comes from a
-model, a dataset or a user is escaped by `_text`, the only way in; the page's policy forbids scripts and requests too.
+model, a dataset or a user is escaped by `elements.escaped`, the only way in; the page's policy forbids scripts too.
 """
 
 import json
