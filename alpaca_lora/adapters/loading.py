@@ -1,7 +1,8 @@
 """Put a saved adapter on its base model, or refuse."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
@@ -10,8 +11,16 @@ from alpaca_lora.adapters.attach import quiet_peft
 from alpaca_lora.adapters.inspection import inspect_adapter
 from alpaca_lora.adapters.probes import PROBES
 from alpaca_lora.adapters.sidecar import WEIGHTS, Sidecar, read_sidecar
+from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import AdapterError, ConfigError, ModelError, TemplateError
-from alpaca_lora.models import check_documents, encode_texts, load_tokenizer, locate_base_model
+from alpaca_lora.models import (
+    Precision,
+    best_precision,
+    check_documents,
+    encode_texts,
+    load_tokenizer,
+    locate_base_model,
+)
 from alpaca_lora.prompts import Prompter, Template
 
 
@@ -112,6 +121,61 @@ def tokenizer_of(directory: Path, base_dir: Path) -> PreTrainedTokenizerBase:
                 f"{str(base_dir)!r}, so it belongs to another model: copy the adapter again, or name its base"
             )
     return own
+
+
+@dataclass(frozen=True)
+class TrainedAdapter:
+    """An adapter with everything that it belongs to."""
+
+    adapter_dir: Path
+    base_dir: Path
+    base_model: str
+    """Name of the base model, as the user or the sidecar gives it."""
+
+    sidecar: Sidecar | None
+    """None for an adapter of another tool."""
+
+    prompter: Prompter
+    """Renders the prompt that it was trained on."""
+
+    @property
+    def quantization(self) -> QuantizationSettings:
+        """Return how the base was held in training."""
+        return QuantizationSettings(**self.sidecar.quantization) if self.sidecar else QuantizationSettings()
+
+    @property
+    def precision(self) -> Precision:
+        """Return the number format of the base in training, or the best one here where that is not known."""
+        return cast("Precision", self.sidecar.precision) if self.sidecar else best_precision()
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Load the tokenizer that it was trained with, see `tokenizer_of`."""
+        return tokenizer_of(self.adapter_dir, self.base_dir)
+
+
+def find_trained(
+    path: str | Path,
+    *,
+    base_model: str | Path | None = None,
+    template: str | Path | Template | None = None,
+    force_template: bool = False,
+) -> TrainedAdapter:
+    """Find an adapter, its base and its prompt.
+
+    Args:
+        path: an adapter directory, or a run directory with one.
+        base_model: name of the base; None takes that of the sidecar.
+        template: prompt template; None takes that of the sidecar.
+        force_template: take `template` although the adapter was trained with another.
+
+    Raises:
+        AdapterError, ModelError, TemplateError, ConfigError: one cannot be used, or is not known.
+    """
+    directory = find_adapter(Path(path).expanduser())
+    sidecar = read_sidecar(directory)
+    prompter = prompter_of(directory, sidecar, template, force=force_template)
+    base_dir = locate_base_of(directory, None if base_model is None else str(base_model))
+    return TrainedAdapter(directory, base_dir, str(base_model or sidecar and sidecar.base_model), sidecar, prompter)
 
 
 def load_adapter(model: Any, directory: Path, base_dir: Path) -> PeftModel:

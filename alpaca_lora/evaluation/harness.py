@@ -30,6 +30,7 @@ from alpaca_lora.models import (
     encode_prompt,
     encode_text,
     generate_responses,
+    positions_of,
     row_losses,
 )
 
@@ -184,8 +185,8 @@ class _Asked:
 
     def __post_init__(self) -> None:
         super().__init__()
-        self.tokenizer = self.subject.tokenizer()
-        self.room = int(getattr(self.model.config, "max_position_embeddings", None) or 2048)
+        self.tokenizer = self.subject.tokenizer
+        self.room = positions_of(self.subject.base_dir)
 
     @property
     def tokenizer_name(self) -> str:

@@ -75,7 +75,7 @@ def seen_by(model):
 
 
 def test_a_local_task_runs_through_our_model_in_our_template(subject, task):
-    prompter, tokenizer = Prompter("alpaca"), subject.tokenizer()
+    prompter, tokenizer = Prompter("alpaca"), subject.tokenizer
     pairs = {
         (number, choice): (
             encode_prompt(tokenizer, prompter.prompt(Record(doc["question"]))), encode_text(tokenizer, choice)
@@ -105,7 +105,7 @@ def test_answers_are_greedy_and_end_at_the_stop(subject, task):
 
         texts = [
             response.text.partition("\n")[0]
-            for response in generate_responses(model, subject.tokenizer(), prompts, Decoding(max_new_tokens=9))
+            for response in generate_responses(model, subject.tokenizer, prompts, Decoding(max_new_tokens=9))
         ]
         found = run_task(path, subject, model, CONFIG)
     assert found["rows"]["exact_match,none"] == [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alpaca_lora.errors import ConfigError, CoverageError, RecordError, RunError
+from alpaca_lora.errors import ConfigError, CoverageError, ModelError, RecordError, RunError
 from alpaca_lora.evaluation import ModelOutput, load_annotations, load_model_outputs, save_model_outputs
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.records import Record, save_records
@@ -141,6 +141,18 @@ def with_data(adapter, folder, name):
     sidecar["data_sha256"] = sha256_of(folder / name)
     (copy / "alpaca_lora.json").write_text(json.dumps(sidecar), encoding="utf-8")
     return copy
+
+
+def test_a_tokenizer_of_another_model_is_refused_as_it_is_in_chat(run, tmp_path):
+    from alpaca_lora.serving import load
+
+    copy = shutil.copytree(run.adapter, tmp_path / "copied")
+    document = json.loads((copy / "tokenizer.json").read_text(encoding="utf-8"))
+    document["model"]["merges"] = document["model"]["merges"][:5]
+    (copy / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
+    for ask in (load, lambda adapter: run(which=adapter)):
+        with pytest.raises(ModelError, match="makes other token ids of ordinary text"):
+            ask(copy)
 
 
 @pytest.fixture(autouse=True)
