@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from alpaca_lora.reporting.elements import escaped
-from alpaca_lora.reporting.svg import decimals, round_ticks
+from alpaca_lora.reporting.svg import decimals, framed, round_ticks
 
 __all__ = ["Dot", "Spread", "draw_intervals", "draw_scatter"]
 
@@ -73,7 +73,7 @@ def draw_intervals(
             f'<line x1="{x(spread.low):.1f}" x2="{x(spread.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<circle cx="{x(spread.value):.1f}" cy="{y:.1f}" r="5"/></g>'
         )
-    return _svg(width, bottom + _AXIS, title, "".join(parts))
+    return framed(width, bottom + _AXIS, title, "".join(parts))
 
 
 def draw_scatter(
@@ -120,7 +120,7 @@ def draw_scatter(
     turned = f'transform="translate(12 {(bottom + _TOP) / 2:.1f}) rotate(-90)"'
     parts.append(f'<text x="{(_LEFT + right) / 2:.1f}" y="{height - 6}">{escaped(x_label)}</text>')
     parts.append(f"<text {turned}>{escaped(y_label)}</text>")
-    return _svg(width, height, title, "".join(parts))
+    return framed(width, height, title, "".join(parts))
 
 
 def _tick(x: float, top: float, bottom: float, text: str) -> str:
@@ -128,7 +128,3 @@ def _tick(x: float, top: float, bottom: float, text: str) -> str:
         f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
         f'<text x="{x:.1f}" y="{bottom + 18}">{text}</text>'
     )
-
-
-def _svg(width: float, height: float, title: str, content: str) -> str:
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escaped(title)}">{content}</svg>'

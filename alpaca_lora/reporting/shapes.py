@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from alpaca_lora.reporting.elements import escaped
+from alpaca_lora.reporting.svg import framed
 from alpaca_lora.reporting.wording import count
 
 __all__ = ["Bar", "draw_bars", "draw_sunburst", "standalone"]
@@ -57,7 +58,7 @@ def draw_bars(bars: Sequence[Bar], *, title: str, width: int) -> str:
                 f'<rect class="lost" x="{left + kept:.1f}" y="{y}" width="{lost:.1f}" height="{_BAR}" rx="2"/>'
             )
         parts.append(f'<text class="end" x="{width - 4}" y="{y + 12}">{escaped(bar.note)}</text>')
-    return _svg(width, len(bars) * _ROW + 4, title, "".join(parts))
+    return framed(width, len(bars) * _ROW + 4, title, "".join(parts))
 
 
 def draw_sunburst(groups: Mapping[str, Mapping[str, int]], *, title: str, size: int) -> str:
@@ -88,7 +89,7 @@ def draw_sunburst(groups: Mapping[str, Mapping[str, int]], *, title: str, size: 
             parts.append(_slice(size, (inner, inner + part), radii[1:], colour, member, times))
             inner += part
         angle += span
-    return _svg(size, size, title, "".join(parts))
+    return framed(size, size, title, "".join(parts))
 
 
 def standalone(svg: str) -> str:
@@ -96,10 +97,6 @@ def standalone(svg: str) -> str:
     head, _, rest = svg.partition(">")
     named = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
     return f"{named}><style>{_STYLE}</style>{rest}\n"
-
-
-def _svg(width: float, height: float, title: str, content: str) -> str:
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escaped(title)}">{content}</svg>'
 
 
 def _slice(

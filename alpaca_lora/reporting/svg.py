@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from alpaca_lora.reporting.curve import Point
 from alpaca_lora.reporting.elements import escaped
 
-__all__ = ["Series", "decimals", "draw_chart", "round_ticks"]
+__all__ = ["Series", "decimals", "draw_chart", "framed", "round_ticks"]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 18, 16, 44
 _CHARACTER_WIDTH = 7
@@ -68,8 +68,12 @@ def draw_chart(
     )
     axes = _axes(frame, x_ticks, y_labels, y_label, size[1])
     lines = "".join(_line(frame, line) for line in series)
-    opening = f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escaped(title)}">'
-    return f"{opening}{axes}{lines}</svg>"
+    return framed(*size, title, axes + lines)
+
+
+def framed(width: float, height: float, title: str, content: str) -> str:
+    """Return markup as a picture of this size; a screen reader says the title instead."""
+    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escaped(title)}">{content}</svg>'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
