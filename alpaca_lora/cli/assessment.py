@@ -11,7 +11,7 @@ from alpaca_lora.cli.modes import refuse_idle
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.reporting.claims import find_bare_claims
-from alpaca_lora.reporting.wording import count, printable
+from alpaca_lora.reporting.wording import count, printable, with_interval
 
 if TYPE_CHECKING:
     from alpaca_lora.evaluation.outcome import EvaluationResult
@@ -125,11 +125,10 @@ def _render(result: "EvaluationResult") -> Iterator[str]:
             yield f"{'':<{width}}    against {printable(item.against)}: {written_difference(measure, item)}"
     if result.win_rate:
         rate = result.win_rate
-        low, high = rate.interval
         against = f"against {printable(rate.baseline)}, judged by {printable(rate.annotator)}"
-        yield f"{'Win rate':<{width}}  {rate.win_rate:.1f} % ({low:.1f} to {high:.1f}) {against}"
+        yield f"{'Win rate':<{width}}  {with_interval(rate.win_rate, rate.interval, ' %')} {against}"
         if controlled := rate.length_controlled:
-            low, high = controlled.interval
-            yield f"{'  at equal lengths':<{width}}  {controlled.win_rate:.1f} % ({low:.1f} to {high:.1f})"
+            said = with_interval(controlled.win_rate, controlled.interval, " %")
+            yield f"{'  at equal lengths':<{width}}  {said}"
     yield from (f"note: {printable(doubt)}" for doubt in list_doubts(result))
     yield f"report: {result.report}"
