@@ -8,9 +8,7 @@ from alpaca_lora.adapters.loading import (
     find_adapter,
     find_trained,
     load_adapter,
-    locate_base_of,
     prompter_of,
-    tokenizer_of,
 )
 from alpaca_lora.adapters.probes import PROBES, probe_losses
 from alpaca_lora.adapters.saving import adapter_tensors, save_adapter, trained_chat_template
@@ -29,13 +27,11 @@ __all__ = [
     "find_trained",
     "inspect_adapter",
     "load_adapter",
-    "locate_base_of",
     "loraplus_optimizer",
     "probe_losses",
     "prompter_of",
     "read_sidecar",
     "save_adapter",
     "target_names",
-    "tokenizer_of",
     "trained_chat_template",
 ]

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from alpaca_lora.adapters.attach import quiet_peft
 from alpaca_lora.adapters.inspection import inspect_adapter
 from alpaca_lora.adapters.probes import PROBES
-from alpaca_lora.adapters.sidecar import WEIGHTS, Sidecar, read_sidecar
+from alpaca_lora.adapters.sidecar import Sidecar, read_sidecar
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import AdapterError, ConfigError, ModelError, TemplateError
 from alpaca_lora.models import (
@@ -79,50 +79,6 @@ def prompter_of(
     return prompter
 
 
-def locate_base_of(directory: Path, base_model: str | None) -> Path:
-    """Return the directory of the base model that an adapter goes on.
-
-    Args:
-        directory: adapter directory.
-        base_model: what the user named; None takes the name in the sidecar. The name in PEFT's own file is not
-            followed, since whoever wrote the file would decide what is downloaded.
-
-    Raises:
-        AdapterError: there is no directory, or no sidecar and no name.
-    """
-    if not directory.is_dir():
-        raise AdapterError(f"no adapter at {str(directory)!r}: give the directory that holds {WEIGHTS}")
-    sidecar = read_sidecar(directory)
-    if base_model is None and sidecar is None:
-        raise AdapterError(
-            f"{str(directory)!r} was not made by alpaca-lora, so its base is not known: name the base model yourself"
-        )
-    return locate_base_model(base_model or sidecar.base_model)  # type: ignore[union-attr]
-
-
-def tokenizer_of(directory: Path, base_dir: Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer that an adapter was trained with: its own, or its base's where it has none.
-
-    Args:
-        directory: adapter directory.
-        base_dir: directory of the base model.
-
-    Raises:
-        ModelError: there is none that can be read; or it is another model's, and makes other ids of ordinary text.
-    """
-    if not (directory / "tokenizer_config.json").is_file():
-        return load_tokenizer(base_dir)
-    own = load_tokenizer(directory)
-    if read_sidecar(directory) and (base_dir / "tokenizer_config.json").is_file():
-        texts = [f"{probe.instruction}\n{probe.input}\n{probe.output}" for probe in PROBES]
-        if encode_texts(own, texts) != encode_texts(load_tokenizer(base_dir), texts):
-            raise ModelError(
-                f"the tokenizer in {str(directory)!r} makes other token ids of ordinary text than that of the base "
-                f"{str(base_dir)!r}, so it belongs to another model: copy the adapter again, or name its base"
-            )
-    return own
-
-
 @dataclass(frozen=True)
 class TrainedAdapter:
     """An adapter with everything that it belongs to."""
@@ -149,8 +105,23 @@ class TrainedAdapter:
         return cast("Precision", self.sidecar.precision) if self.sidecar else best_precision()
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Load the tokenizer that it was trained with, see `tokenizer_of`."""
-        return tokenizer_of(self.adapter_dir, self.base_dir)
+        """Load the tokenizer that it was trained with: its own, or its base's where it has none.
+
+        Raises:
+            ModelError: there is none that can be read; or it is another model's, and makes other ids of ordinary text.
+        """
+        directory, base_dir = self.adapter_dir, self.base_dir
+        if not (directory / "tokenizer_config.json").is_file():
+            return load_tokenizer(base_dir)
+        own = load_tokenizer(directory)
+        if self.sidecar and (base_dir / "tokenizer_config.json").is_file():
+            texts = [f"{probe.instruction}\n{probe.input}\n{probe.output}" for probe in PROBES]
+            if encode_texts(own, texts) != encode_texts(load_tokenizer(base_dir), texts):
+                raise ModelError(
+                    f"the tokenizer in {str(directory)!r} makes other token ids of ordinary text than that of the base "
+                    f"{str(base_dir)!r}, so it belongs to another model: copy the adapter again, or name its base"
+                )
+        return own
 
 
 def find_trained(
@@ -164,7 +135,8 @@ def find_trained(
 
     Args:
         path: an adapter directory, or a run directory with one.
-        base_model: name of the base; None takes that of the sidecar.
+        base_model: name of the base; None takes that of the sidecar. The name in PEFT's own file is not followed, since
+            whoever wrote the file would decide what is downloaded.
         template: prompt template; None takes that of the sidecar.
         force_template: take `template` although the adapter was trained with another.
 
@@ -174,8 +146,12 @@ def find_trained(
     directory = find_adapter(Path(path).expanduser())
     sidecar = read_sidecar(directory)
     prompter = prompter_of(directory, sidecar, template, force=force_template)
-    base_dir = locate_base_of(directory, None if base_model is None else str(base_model))
-    return TrainedAdapter(directory, base_dir, str(base_model or sidecar and sidecar.base_model), sidecar, prompter)
+    named = str(base_model or (sidecar.base_model if sidecar else ""))
+    if not named:
+        raise AdapterError(
+            f"{str(directory)!r} was not made by alpaca-lora, so its base is not known: name the base model yourself"
+        )
+    return TrainedAdapter(directory, locate_base_model(named), named, sidecar, prompter)
 
 
 def load_adapter(model: Any, directory: Path, base_dir: Path) -> PeftModel:
