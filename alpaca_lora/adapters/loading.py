@@ -1,7 +1,8 @@
 """Put a saved adapter on its base model, or refuse."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
@@ -9,9 +10,17 @@ from transformers import PreTrainedTokenizerBase
 from alpaca_lora.adapters.attach import quiet_peft
 from alpaca_lora.adapters.inspection import inspect_adapter
 from alpaca_lora.adapters.probes import PROBES
-from alpaca_lora.adapters.sidecar import WEIGHTS, Sidecar, read_sidecar
+from alpaca_lora.adapters.sidecar import Sidecar, read_sidecar
+from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import AdapterError, ConfigError, ModelError, TemplateError
-from alpaca_lora.models import check_documents, encode_texts, load_tokenizer, locate_base_model
+from alpaca_lora.models import (
+    Precision,
+    best_precision,
+    check_documents,
+    encode_texts,
+    load_tokenizer,
+    locate_base_model,
+)
 from alpaca_lora.prompts import Prompter, Template
 
 
@@ -70,48 +79,79 @@ def prompter_of(
     return prompter
 
 
-def locate_base_of(directory: Path, base_model: str | None) -> Path:
-    """Return the directory of the base model that an adapter goes on.
+@dataclass(frozen=True)
+class TrainedAdapter:
+    """An adapter with everything that it belongs to."""
+
+    adapter_dir: Path
+    base_dir: Path
+    base_model: str
+    """Name of the base model, as the user or the sidecar gives it."""
+
+    sidecar: Sidecar | None
+    """None for an adapter of another tool."""
+
+    prompter: Prompter
+    """Renders the prompt that it was trained on."""
+
+    @property
+    def quantization(self) -> QuantizationSettings:
+        """Return how the base was held in training."""
+        return QuantizationSettings(**self.sidecar.quantization) if self.sidecar else QuantizationSettings()
+
+    @property
+    def precision(self) -> Precision:
+        """Return the number format of the base in training, or the best one here where that is not known."""
+        return cast("Precision", self.sidecar.precision) if self.sidecar else best_precision()
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Load the tokenizer that it was trained with: its own, or its base's where it has none.
+
+        Raises:
+            ModelError: there is none that can be read; or it is another model's, and makes other ids of ordinary text.
+        """
+        directory, base_dir = self.adapter_dir, self.base_dir
+        if not (directory / "tokenizer_config.json").is_file():
+            return load_tokenizer(base_dir)
+        own = load_tokenizer(directory)
+        if self.sidecar and (base_dir / "tokenizer_config.json").is_file():
+            texts = [f"{probe.instruction}\n{probe.input}\n{probe.output}" for probe in PROBES]
+            if encode_texts(own, texts) != encode_texts(load_tokenizer(base_dir), texts):
+                raise ModelError(
+                    f"the tokenizer in {str(directory)!r} makes other token ids of ordinary text than that of the base "
+                    f"{str(base_dir)!r}, so it belongs to another model: copy the adapter again, or name its base"
+                )
+        return own
+
+
+def find_trained(
+    path: str | Path,
+    *,
+    base_model: str | Path | None = None,
+    template: str | Path | Template | None = None,
+    force_template: bool = False,
+) -> TrainedAdapter:
+    """Find an adapter, its base and its prompt.
 
     Args:
-        directory: adapter directory.
-        base_model: what the user named; None takes the name in the sidecar. The name in PEFT's own file is not
-            followed, since whoever wrote the file would decide what is downloaded.
+        path: an adapter directory, or a run directory with one.
+        base_model: name of the base; None takes that of the sidecar. The name in PEFT's own file is not followed, since
+            whoever wrote the file would decide what is downloaded.
+        template: prompt template; None takes that of the sidecar.
+        force_template: take `template` although the adapter was trained with another.
 
     Raises:
-        AdapterError: there is no directory, or no sidecar and no name.
+        AdapterError, ModelError, TemplateError, ConfigError: one cannot be used, or is not known.
     """
-    if not directory.is_dir():
-        raise AdapterError(f"no adapter at {str(directory)!r}: give the directory that holds {WEIGHTS}")
+    directory = find_adapter(Path(path).expanduser())
     sidecar = read_sidecar(directory)
-    if base_model is None and sidecar is None:
+    prompter = prompter_of(directory, sidecar, template, force=force_template)
+    named = str(base_model or (sidecar.base_model if sidecar else ""))
+    if not named:
         raise AdapterError(
             f"{str(directory)!r} was not made by alpaca-lora, so its base is not known: name the base model yourself"
         )
-    return locate_base_model(base_model or sidecar.base_model)  # type: ignore[union-attr]
-
-
-def tokenizer_of(directory: Path, base_dir: Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer that an adapter was trained with: its own, or its base's where it has none.
-
-    Args:
-        directory: adapter directory.
-        base_dir: directory of the base model.
-
-    Raises:
-        ModelError: there is none that can be read; or it is another model's, and makes other ids of ordinary text.
-    """
-    if not (directory / "tokenizer_config.json").is_file():
-        return load_tokenizer(base_dir)
-    own = load_tokenizer(directory)
-    if read_sidecar(directory) and (base_dir / "tokenizer_config.json").is_file():
-        texts = [f"{probe.instruction}\n{probe.input}\n{probe.output}" for probe in PROBES]
-        if encode_texts(own, texts) != encode_texts(load_tokenizer(base_dir), texts):
-            raise ModelError(
-                f"the tokenizer in {str(directory)!r} makes other token ids of ordinary text than that of the base "
-                f"{str(base_dir)!r}, so it belongs to another model: copy the adapter again, or name its base"
-            )
-    return own
+    return TrainedAdapter(directory, locate_base_model(named), named, sidecar, prompter)
 
 
 def load_adapter(model: Any, directory: Path, base_dir: Path) -> PeftModel:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from alpaca_lora.cli.evaluating import EvaluateOptions, report_win_rates
 from alpaca_lora.cli.generating import LOCAL_MODEL
+from alpaca_lora.cli.modes import refuse_idle
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.reporting.claims import find_bare_claims
-from alpaca_lora.reporting.wording import count, printable
+from alpaca_lora.reporting.wording import count, printable, with_interval
 
 if TYPE_CHECKING:
     from alpaca_lora.evaluation.outcome import EvaluationResult
@@ -19,18 +20,31 @@ if TYPE_CHECKING:
 __all__ = ["run_evaluation"]
 
 _BAD_INPUT = 2
+_ADAPTER, _ANNOTATIONS, _LOCAL, _OPENAI = "--adapter", "--annotations", "--judge local", "--judge openai"
+_READERS = {
+    **dict.fromkeys(("output_dir", "data", "against", "trained_on", "base_model", "template", "tasks"), (_ADAPTER,)),
+    **dict.fromkeys(("judge", "judge_model", "base_url", "api_key_env", "judging", "settings", "quiet"), (_ADAPTER,)),
+    **dict.fromkeys(("variants", "by_dataset"), (_ANNOTATIONS,)),
+    "json": (_ADAPTER, _ANNOTATIONS),
+}
+_JUDGES = {
+    **dict.fromkeys(("judge_model", "judging"), (_LOCAL, _OPENAI)),
+    **dict.fromkeys(("base_url", "api_key_env"), (_OPENAI,)),
+}
+"""Which flags mean something in which use of the command."""
 
 
 def run_evaluation(options: EvaluateOptions) -> int:
     """Do what the flags ask for, and return the exit code.
 
     Raises:
-        ConfigError: nothing was asked for, or two things at once.
+        ConfigError: nothing was asked for, two things at once, or something that these flags do not do.
     """
     asked = [name for name in ("adapter", "annotations", "card") if getattr(options, name)]
     if len(asked) != 1:
         found = " and ".join(f"--{name}" for name in asked) or "none of them"
         raise ConfigError(f"evaluate takes one of --adapter DIR, --annotations FILE and --card FILE, got {found}")
+    refuse_idle(options, _READERS, f"--{asked[0]}")
     if options.card:
         return _check_cards(options.card)
     return report_win_rates(options) if options.annotations else _evaluate_adapter(options)
@@ -81,11 +95,8 @@ def _evaluate_adapter(options: EvaluateOptions) -> int:
 def _judge(options: EvaluateOptions, config: JudgeConfig) -> "Teacher | None":
     if options.judge not in (None, "local", "openai"):
         raise ConfigError(f"--judge must be local or openai, got {options.judge!r}")
+    refuse_idle(options, _JUDGES, f"--judge {options.judge}")
     if options.judge is None:
-        given = [name for name in ("judge_model", "base_url") if getattr(options, name)] + list(options.judging)
-        if given:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise ConfigError(f"{flags} is for a judge: give --judge local or --judge openai too")
         return None
     if options.judge == "local":
         from alpaca_lora.models import LocalTeacher
@@ -114,11 +125,10 @@ def _render(result: "EvaluationResult") -> Iterator[str]:
             yield f"{'':<{width}}    against {printable(item.against)}: {written_difference(measure, item)}"
     if result.win_rate:
         rate = result.win_rate
-        low, high = rate.interval
         against = f"against {printable(rate.baseline)}, judged by {printable(rate.annotator)}"
-        yield f"{'Win rate':<{width}}  {rate.win_rate:.1f} % ({low:.1f} to {high:.1f}) {against}"
+        yield f"{'Win rate':<{width}}  {with_interval(rate.win_rate, rate.interval, ' %')} {against}"
         if controlled := rate.length_controlled:
-            low, high = controlled.interval
-            yield f"{'  at equal lengths':<{width}}  {controlled.win_rate:.1f} % ({low:.1f} to {high:.1f})"
+            said = with_interval(controlled.win_rate, controlled.interval, " %")
+            yield f"{'  at equal lengths':<{width}}  {said}"
     yield from (f"note: {printable(doubt)}" for doubt in list_doubts(result))
     yield f"report: {result.report}"

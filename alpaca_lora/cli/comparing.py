@@ -11,10 +11,10 @@ import tyro
 
 from alpaca_lora.cli.conversation import text_flag
 from alpaca_lora.errors import AlpacaLoraError, ConfigError
-from alpaca_lora.reporting.wording import count, printable
+from alpaca_lora.reporting.wording import count, printable, with_interval
 
 if TYPE_CHECKING:
-    from alpaca_lora.evaluation import BlindComparison, BlindResult, Interval
+    from alpaca_lora.evaluation import BlindComparison, BlindResult
 
 __all__ = ["CompareOptions", "compare_blindly"]
 
@@ -127,28 +127,20 @@ def _vote_here(comparison: "BlindComparison", options: CompareOptions) -> None:
 
 
 def _render(result: "BlindResult") -> Iterator[str]:
-    from alpaca_lora.evaluation import resolvable_share
+    from alpaca_lora.evaluation.statistics import describe_resolution
 
     decided = result.wins + result.losses
     yield f"{result.model} against {result.baseline}, {count(result.comparisons)} comparisons without names"
     yield f"votes       {result.wins} won, {result.ties} drawn, {result.losses} lost"
-    yield f"share       {_with_interval(result.share, result.share_interval)}, a draw counting half"
+    yield f"share       {with_interval(result.share, result.share_interval, ' %', 100)}, a draw counting half"
     if result.decided is not None:
-        share = _with_interval(result.wins / decided, result.decided)
+        share = with_interval(result.wins / decided, result.decided, " %", 100)
         yield f"decided     {share} of the {decided} that are no draw, exact; sign test p = {result.p_value:.2g}"
-        told = resolvable_share(decided)
-        found = f"50 % from {100 * told:.1f} %, four times in five" if told < 1 else "no share from 50 %"
-        yield f"resolution  {count(decided)} decided comparisons tell {found}"
+        yield f"resolution  {describe_resolution(decided, 'decided comparisons')}"
     yield f"sides       {result.left} left, {result.right} right; sign test p = {result.sides_p_value:.2g}"
     if result.judge is not None:
         rate = result.judge.win_rate
-        low, high = (end / 100 for end in rate.interval)
-        said = _with_interval(rate.win_rate / 100, (low, high))
+        said = with_interval(rate.win_rate, rate.interval, " %")
         yield f"judge       {rate.annotator or 'an unnamed judge'}: {said} on {rate.n_total} of the same rows"
-        alike = _with_interval(result.judge.agreed / result.judge.compared, result.judge.agreement)
+        alike = with_interval(result.judge.agreed / result.judge.compared, result.judge.agreement, " %", 100)
         yield f"agreement   {alike} of {result.judge.compared}, exact"
-
-
-def _with_interval(share: float, interval: "Interval | tuple[float, float]") -> str:
-    low, high = interval
-    return f"{100 * share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"

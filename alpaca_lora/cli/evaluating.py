@@ -10,15 +10,12 @@ import tyro
 from alpaca_lora.cli.conversation import text_flag
 from alpaca_lora.cli.generating import setting_flags
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
-from alpaca_lora.reporting.wording import count, printable
+from alpaca_lora.reporting.wording import count, printable, with_interval
 
 if TYPE_CHECKING:
-    from alpaca_lora.evaluation import Annotation, Interval, PositionBias, WinRate
+    from alpaca_lora.evaluation import Annotation, PositionBias, WinRate
 
 __all__ = ["EvaluateOptions", "report_win_rates"]
-
-_ENOUGH = 0.95
-"""Share of the comparisons that must have a preference for their rate to be reported without a note."""
 
 _HEAD = ("model", "baseline", "n", "won", "drawn", "lost", "win rate, %", "length-controlled, %")
 _NUMBERS = 2
@@ -136,7 +133,7 @@ def _score(options: EvaluateOptions) -> Iterator[_Scored]:
 
 
 def _render(scored: Sequence[_Scored]) -> Iterator[str]:
-    from alpaca_lora.evaluation import resolvable_share
+    from alpaca_lora.evaluation.statistics import describe_resolution
 
     table = [_HEAD, *(_cells(item) for item in scored)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -150,9 +147,7 @@ def _render(scored: Sequence[_Scored]) -> Iterator[str]:
     yield ""
     yield f"judged by   {printable(', '.join(dict.fromkeys(rate.annotator or 'an unnamed judge' for rate in whole)))}"
     yield "intervals   95 %: score intervals for win rates; clustered by instruction for length-controlled ones"
-    fewest = min(rate.n_total for rate in whole)
-    told = 100 * resolvable_share(fewest)
-    yield f"resolution  {count(fewest)} comparisons tell 50 % from {told:.1f} %, four times in five"
+    yield f"resolution  {describe_resolution(min(rate.n_total for rate in whole))}"
     for rate in whole:
         yield from (f"note: {printable(rate.model)}: {said}" for said in _notes(rate))
 
@@ -164,14 +159,16 @@ def _cells(item: _Scored) -> tuple[str, ...]:
         printable(name),
         printable(rate.baseline),
         *(count(number) for number in (rate.n_total, rate.n_wins, rate.n_draws, rate.n_wins_base)),
-        _with_interval(rate.win_rate, rate.interval),
-        _with_interval(controlled.win_rate, controlled.interval) if controlled else "–",
+        with_interval(rate.win_rate, rate.interval),
+        with_interval(controlled.win_rate, controlled.interval) if controlled else "–",
     )
 
 
 def _notes(rate: "WinRate") -> Iterator[str]:
+    from alpaca_lora.evaluation.judge import ENOUGH
+
     judged = rate.n_total / (rate.n_total + rate.n_missing)
-    if judged < _ENOUGH:
+    if judged < ENOUGH:
         missing = f"{count(rate.n_missing)} comparisons, {1 - judged:.0%},"
         yield f"{missing} have no preference; judge them again before you report a rate"
     if rate.length_controlled is None:
@@ -183,11 +180,6 @@ def _notes(rate: "WinRate") -> Iterator[str]:
 
 def _position(bias: "PositionBias") -> str:
     shown = f"the answer shown first gets {100 * bias.shown_first:.1f} % (p = {bias.p_value:.2g})"
-    corrected = _with_interval(100 * bias.corrected, tuple(100 * end for end in bias.interval))
+    corrected = with_interval(bias.corrected, bias.interval, scale=100)
     agreed = f"{bias.consistent:.0%} of {count(bias.pairs)} pairs have one winner in both orders"
     return f"{shown}; {agreed}; win rate without the order {corrected}"
-
-
-def _with_interval(value: float, interval: "Interval | tuple[float, ...]") -> str:
-    low, high = interval
-    return f"{value:.1f} ({low:.1f} to {high:.1f})"

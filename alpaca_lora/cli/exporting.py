@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from alpaca_lora.cli.conversation import text_flag
+from alpaca_lora.cli.modes import refuse_idle
 from alpaca_lora.errors import ConfigError, ExportError
 from alpaca_lora.reporting.wording import visible
 
@@ -17,10 +19,17 @@ __all__ = ["CheckTemplateOptions", "ExportOptions", "MergeOptions", "check_templ
 _Directory = Annotated[str, tyro.conf.arg(metavar="DIR")]
 _KEYWORDS = ("base", "dtype", "base_model", "template", "allow_incomplete")
 _BAD_INPUT = 2
-
-
-def _text(metavar: str, default: str) -> Any:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+_MERGED = ("export hf", "export gguf", "export ollama", "export meta")
+_ADAPTED = (*_MERGED, "export adapter", "export gguf-adapter")
+_READERS = {
+    **dict.fromkeys(("adapter", "dtype", "base_model", "template", "allow_incomplete", "push"), _ADAPTED),
+    "base": _MERGED,
+    "llama_cpp": ("export gguf", "export ollama"),
+    "tuned": ("export weight-diff",),
+    "diff": ("export recover",),
+    "raw": ("export weight-diff", "export recover"),
+}
+"""Which formats read which flags."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +39,19 @@ class _Common:
     base: Literal["original", "dequantized", "auto"] = "auto"
     """Form of the base to merge into; for an adapter trained on four bits, auto measures both and takes the nearer."""
 
-    dtype: Annotated[str | None, _text("f32|f16|bf16|q8_0", "the format's usual one; the base's own for hf")] = None
+    dtype: Annotated[str | None, text_flag("f32|f16|bf16|q8_0", "the format's usual one; the base's own for hf")] = None
     """Number format of the weights."""
 
-    base_model: Annotated[str | None, _text("NAME|DIR|HUB_ID", "the one that the adapter was trained on")] = None
+    base_model: Annotated[str | None, text_flag("NAME|DIR|HUB_ID", "the one that the adapter was trained on")] = None
     """Base model."""
 
-    template: Annotated[str | None, _text("NAME|FILE", "the one that the adapter was trained with")] = None
+    template: Annotated[str | None, text_flag("NAME|FILE", "the one that the adapter was trained with")] = None
     """Prompt template; an adapter of another tool needs it by name."""
 
     allow_incomplete: tyro.conf.FlagCreatePairsOff[bool] = False
     """Take the adapter of a run that has not finished."""
 
-    push: Annotated[str | None, _text("ORG/NAME", "none")] = None
+    push: Annotated[str | None, text_flag("ORG/NAME", "none")] = None
     """Upload the result to this private repository of the Hub; it stays on the disk, and a failed push is only told."""
 
     @property
@@ -73,22 +82,22 @@ class ExportOptions(_Common):
     gguf-adapter: the adapter alone for llama.cpp; ollama: gguf with a Modelfile; meta: consolidated.00.pth;
     weight-diff: the difference of two models, bit for bit; recover: a model from its base and a difference."""
 
-    output_dir: Annotated[str | None, _text("DIR", "none")] = None
+    output_dir: Annotated[str | None, text_flag("DIR", "none")] = None
     """New or empty directory for the result."""
 
-    adapter: Annotated[str | None, _text("DIR", "none")] = None
+    adapter: Annotated[str | None, text_flag("DIR", "none")] = None
     """Adapter directory, or run directory with a finished adapter."""
 
-    tuned: Annotated[str | None, _text("DIR", "none")] = None
+    tuned: Annotated[str | None, text_flag("DIR", "none")] = None
     """The fine-tuned model (weight-diff)."""
 
-    raw: Annotated[str | None, _text("DIR", "none")] = None
+    raw: Annotated[str | None, text_flag("DIR", "none")] = None
     """The base model that the receiver has too (weight-diff, recover)."""
 
-    diff: Annotated[str | None, _text("DIR", "none")] = None
+    diff: Annotated[str | None, text_flag("DIR", "none")] = None
     """A difference that weight-diff wrote (recover)."""
 
-    llama_cpp: Annotated[str | None, _text("DIR", "LLAMA_CPP_DIR, then the PATH")] = None
+    llama_cpp: Annotated[str | None, text_flag("DIR", "LLAMA_CPP_DIR, then the PATH")] = None
     """An installed llama.cpp, for models and number formats that gguf and ollama do not write themselves (q4_k_m …)."""
 
 
@@ -112,6 +121,9 @@ def run_merge(options: MergeOptions) -> int:
 
 def run_export(options: ExportOptions) -> int:
     """Write an adapter, or a model, in another form."""
+    mode = f"export {options.format}"
+    if any(mode in modes for modes in _READERS.values()):
+        refuse_idle(options, _READERS, mode)
     if options.format == "weight-diff":
         from alpaca_lora.exports import make_weight_diff
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_args
 
 import tyro
 
+from alpaca_lora.cli.conversation import text_flag
 from alpaca_lora.config import SelfInstructConfig, Settings
 from alpaca_lora.errors import ConfigError
 
@@ -21,10 +22,6 @@ __all__ = ["LOCAL_MODEL", "GenerateOptions", "generate_records", "setting_flags"
 
 _RESUMABLE = 3
 LOCAL_MODEL = "smollm2-135m"
-
-
-def _text(metavar: str, default: str) -> Any:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
 def _flag(info: "FieldInfo") -> Any:
@@ -55,10 +52,10 @@ class GenerateOptions:
     output_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/generated"
     """Run directory: new, empty, or that of the run to go on with."""
 
-    model: Annotated[str | None, _text("NAME", f"{LOCAL_MODEL} for local; openai needs one")] = None
+    model: Annotated[str | None, text_flag("NAME", f"{LOCAL_MODEL} for local; openai needs one")] = None
     """Model that writes the tasks: a name at the endpoint, or a local model, a directory or a Hub id."""
 
-    base_url: Annotated[str | None, _text("URL", "https://api.openai.com/v1")] = None
+    base_url: Annotated[str | None, text_flag("URL", "https://api.openai.com/v1")] = None
     """The endpoint, up to and with /v1: http://localhost:11434/v1 for Ollama, http://localhost:8000/v1 for vLLM."""
 
     completion: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -67,16 +64,16 @@ class GenerateOptions:
     api_key_env: Annotated[str, tyro.conf.arg(metavar="NAME")] = "OPENAI_API_KEY"
     """Environment variable that holds the key; a local endpoint needs none."""
 
-    proxy: Annotated[str | None, _text("URL", "none")] = None
+    proxy: Annotated[str | None, text_flag("URL", "none")] = None
     """Proxy on the way to the endpoint; those of the environment are not used."""
 
     deadline_seconds: float = 300.0
     """Longest time for one attempt as a whole."""
 
-    answers: Annotated[str | None, _text("MODEL[@URL]", "the outputs that come with the tasks")] = None
+    answers: Annotated[str | None, text_flag("MODEL[@URL]", "the outputs that come with the tasks")] = None
     """Let this model answer each new task, in place of the output that came with it."""
 
-    judge: Annotated[str | None, _text("MODEL[@URL]", "none")] = None
+    judge: Annotated[str | None, text_flag("MODEL[@URL]", "none")] = None
     """Let this model judge each output, and keep only those that it finds right."""
 
     dry_run: tyro.conf.FlagCreatePairsOff[bool] = False

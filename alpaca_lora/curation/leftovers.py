@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from alpaca_lora.curation.rule import Rule, Verdict, wrong
 from alpaca_lora.records import Record
@@ -146,7 +147,7 @@ def _surrounding_whitespace(record: Record) -> Verdict | None:
     return wrong(f"around {', '.join(fields)}") if fields else None
 
 
-def _each(change: Callable[[str], str]) -> Callable[[Record], Record]:
+def _each(change: Callable[[str], Any]) -> Callable[[Record], Record]:
     """Return a repair that changes every field."""
     return lambda record: replace(record, **{field: change(getattr(record, field)) for field in _FIELDS})
 

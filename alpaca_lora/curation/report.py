@@ -7,7 +7,7 @@ from alpaca_lora.curation.decisions import Decision, RuleCount
 from alpaca_lora.curation.settings import CurationSettings
 from alpaca_lora.curation.statistics import SetStatistics
 from alpaca_lora.records import LoadedRecords
-from alpaca_lora.reporting.elements import bullets, escaped, pairs, render_page, section, table, tile
+from alpaca_lora.reporting.elements import bullets, escaped, pairs, render_page, section, table, tile, two_widths
 from alpaca_lora.reporting.shapes import Bar, draw_bars, draw_sunburst
 from alpaca_lora.reporting.wording import clipped, count, percent, public_name
 
@@ -37,6 +37,7 @@ def render_curation(
     """
     name = escaped(public_name(loaded.name))
     total = len(decisions)
+    funnel = two_widths(lambda width: draw_funnel(total, counts, width=width), 1040, 420)
     source = f"SHA-256 of the source <code>{loaded.sha256}</code>"
     return render_page(
         eyebrow="Curation report",
@@ -46,7 +47,7 @@ def render_curation(
         tiles=_tiles(decisions, counts),
         body="\n".join(
             (
-                section("From read to kept", _two_widths(total, counts)),
+                section("From read to kept", f'<figure class="card">{funnel}</figure>'),
                 section("What each rule found", _rules(counts, settings)),
                 section("What was computed", _computed(total, counts), "and where the rules abstained"),
                 section("Examples", _examples(loaded, decisions), f"up to {_EXAMPLES} rows of each rule"),
@@ -93,14 +94,6 @@ def _tiles(decisions: Sequence[Decision], counts: Sequence[RuleCount]) -> Iterat
         count(right + amiss),
         f"{count(right)} right, {count(amiss)} wrong",
     )
-
-
-def _two_widths(total: int, counts: Sequence[RuleCount]) -> str:
-    drawn = "".join(
-        f'<div class="{style}">{draw_funnel(total, counts, width=width)}</div>'
-        for style, width in (("wide", 1040), ("narrow", 420))
-    )
-    return f'<figure class="card">{drawn}</figure>'
 
 
 def _rules(counts: Sequence[RuleCount], settings: CurationSettings) -> str:

@@ -17,7 +17,16 @@ from alpaca_lora.config import EvaluationConfig
 from alpaca_lora.errors import NonFiniteLossError, RunError
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.evaluation.subjects import StoredAnswers, Subject
-from alpaca_lora.models import IGNORED, Decoding, Response, RowLoss, encode_prompt, generate_responses, row_losses
+from alpaca_lora.models import (
+    IGNORED,
+    Decoding,
+    Response,
+    RowLoss,
+    encode_prompt,
+    generate_responses,
+    positions_of,
+    row_losses,
+)
 from alpaca_lora.training.encoding import EncodedRow, Rejection, encode_records
 from alpaca_lora.training.progress import Progress
 
@@ -75,7 +84,7 @@ class Answered:
 
 def list_misfits(subject: Subject, tasks: Sequence[Task], config: EvaluationConfig) -> dict[int, str]:
     """Return why rows are too long for a model, by place."""
-    tokenizer, room = subject.tokenizer(), _positions(subject)
+    tokenizer, room = subject.tokenizer, positions_of(subject.base_dir)
     misfits = {}
     for place, outcome in enumerate(_encode(subject, tasks, room)):
         needed = len(encode_prompt(tokenizer, subject.prompter.prompt(tasks[place].record))) + config.max_new_tokens
@@ -107,7 +116,7 @@ def ask(
     """
     if isinstance(subject, StoredAnswers):
         return Answered(tuple(subject.answer(tasks)), (None,) * len(tasks), (None,) * len(tasks))
-    rows = [row for row in _encode(subject, tasks, _positions(subject)) if isinstance(row, EncodedRow)]
+    rows = [row for row in _encode(subject, tasks, positions_of(subject.base_dir)) if isinstance(row, EncodedRow)]
     scored = [place for place, task in enumerate(tasks) if task.record.output.strip()]
     by_length = sorted(range(len(tasks)), key=lambda place: rows[place].labels.count(IGNORED))
     work = [("loss", part) for part in _parts(scored, _SCORED_TOGETHER)]
@@ -140,12 +149,7 @@ def ask(
 
 def _encode(subject: Subject, tasks: Sequence[Task], room: int) -> list[EncodedRow | Rejection]:
     records = [task.record for task in tasks]
-    return list(encode_records(records, subject.prompter, subject.tokenizer(), max_length=room))
-
-
-def _positions(subject: Subject) -> int:
-    config = json.loads((subject.base_dir / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("max_position_embeddings") or 2048)
+    return list(encode_records(records, subject.prompter, subject.tokenizer, max_length=room))
 
 
 def _parts(places: Sequence[int], size: int) -> list[Sequence[int]]:
@@ -166,7 +170,7 @@ def _answer(
 ) -> list[tuple[str, int, bool]]:
     responses = generate_responses(
         model,
-        subject.tokenizer(),
+        subject.tokenizer,
         [subject.prompter.prompt(task.record) for task in tasks],
         Decoding(max_new_tokens=config.max_new_tokens),
         batch_size=len(tasks),

@@ -6,7 +6,10 @@ transformers would encode both together and move the line end before the answer 
 """
 
 import difflib
+import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from alpaca_lora._files import sha256_of
 from alpaca_lora._optional import require
 from alpaca_lora.config import EvaluationConfig
 from alpaca_lora.errors import ConfigError
@@ -26,6 +30,7 @@ from alpaca_lora.models import (
     encode_prompt,
     encode_text,
     generate_responses,
+    positions_of,
     row_losses,
 )
 
@@ -33,6 +38,10 @@ __all__ = ["check_tasks", "describe_harness", "measure_tasks", "run_task", "titl
 
 _LONGEST = 256
 """Tokens of an answer where a task sets no limit, as in the harness."""
+
+_YAML = (".yaml", ".yml")
+_WORD = re.compile(r"""[^\s'",\[\]{}]+""")
+"""What may be the name of a file, or module.function, in a YAML file."""
 
 
 def check_tasks(names: Sequence[str]) -> None:
@@ -57,9 +66,12 @@ def check_tasks(names: Sequence[str]) -> None:
         )
 
 
-def describe_harness() -> dict[str, str]:
-    """Return the version that decides what the tasks are."""
-    return {"lm_eval": metadata.version("lm_eval")}
+def describe_harness(names: Sequence[str]) -> dict[str, str]:
+    """Return what decides what the tasks are: the version, and for YAML files a SHA-256 of all that is in them."""
+    return {
+        "lm_eval": metadata.version("lm_eval"),
+        **{Path(name).name: _sha256(name) for name in names if _is_file(name)},
+    }
 
 
 def run_task(name: str, subject: Subject, model: Any, config: EvaluationConfig) -> dict[str, Any]:
@@ -136,7 +148,22 @@ def title_of(task: str) -> str:
 
 
 def _is_file(name: str) -> bool:
-    return Path(name).suffix in (".yaml", ".yml") and Path(name).is_file()
+    return Path(name).suffix in _YAML and Path(name).is_file()
+
+
+def _sha256(name: str) -> str:
+    """Return the digest of a YAML file and of the files that it names: what it includes, calls, and takes rows from."""
+    digests: dict[Path, str] = {}
+    waiting = [Path(name)]
+    while waiting:
+        path = waiting.pop().resolve()
+        if path in digests or not os.path.isfile(path):  # noqa: PTH113 - takes any word
+            continue
+        digests[path] = sha256_of(path)
+        if path.suffix in _YAML:
+            for word in _WORD.findall(path.read_text("utf-8", errors="replace")):
+                waiting += [Path(word), path.parent / word, path.parent / f"{word.partition('.')[0]}.py"]
+    return hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()
 
 
 def _manager(names: Sequence[str]) -> Any:
@@ -158,8 +185,8 @@ class _Asked:
 
     def __post_init__(self) -> None:
         super().__init__()
-        self.tokenizer = self.subject.tokenizer()
-        self.room = int(getattr(self.model.config, "max_position_embeddings", None) or 2048)
+        self.tokenizer = self.subject.tokenizer
+        self.room = positions_of(self.subject.base_dir)
 
     @property
     def tokenizer_name(self) -> str:

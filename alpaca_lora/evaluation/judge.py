@@ -4,7 +4,7 @@ A win counts only if the judge sees it in both orders. The journal is the only m
 answered is never asked again, and a run that goes on ends in the same bytes as one that was never interrupted. An
 answer that is no verdict was paid for and is kept, but it decides nothing: the judge is asked once more, and where that
 gives none either, the comparison has none. Below 95 % of the comparisons there is no score but an error, and the next
-session asks for the missing ones again.
+session asks for the missing ones again. A budget that ends later leaves a score, with a note.
 """
 
 import hashlib
@@ -65,8 +65,8 @@ def judge_outputs(
 
     Raises:
         ConfigError: answers that cannot be paired, no budget, or a price that is not known; nothing was sent then.
-        CoverageError: fewer than 95 % of the comparisons have a verdict, or a budget, the judge's credit or silence
-            ended the run; what was answered is kept, and the same call asks for the rest.
+        CoverageError: fewer than 95 % of the comparisons have a verdict, as where a budget, the judge's credit or
+            silence ended the run; what was answered is kept, and the same call asks for the rest.
         RunError: the directory holds another run, is in use, or its journal is damaged.
         TeacherRefusedError: a wrong key, an unknown model, a redirect; what was answered before is kept.
     """
@@ -118,8 +118,8 @@ class _Question:
 class _Verdict:
     """What the model gets, None where the judge gave no verdict, and the judge's own words."""
 
-    share: float | None
-    text: str | None
+    share: float | None = None
+    text: str | None = None
 
 
 @dataclass
@@ -136,6 +136,8 @@ class _Run:
     """Whether anything was asked that the journal did not know."""
 
     verdicts: dict[_Question, _Verdict] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What to know of the verdicts beside those of the teacher."""
 
     async def finish(self) -> JudgeResult:
         """Ask until enough comparisons have a verdict, or this session has asked each question often enough."""
@@ -157,7 +159,11 @@ class _Run:
             drawn = random.Random(self.config.seed).sample(answered, min(self.config.repeats, len(answered)))
             await self._ask_all([_Question(item.comparison, item.switched, True) for item in drawn], _TRIES)
         except Stop as stop:
-            raise self._too_few(f"{stop.status}: {stop}") from stop
+            if self._judged() / len(self.comparisons) < ENOUGH:
+                raise self._too_few(f"{stop.status}: {stop}") from stop
+            self.notes = (
+                f"The judge was not asked everything ({stop.status}: {stop}); the same again asks for the rest.",
+            )
         finally:
             await self.priced.teacher.close()
         return self._write()
@@ -237,7 +243,7 @@ class _Run:
             judge=dict(self.priced.teacher.describe()),
             prompt_sha256=PROMPT_SHA256,
             seed=self.config.seed,
-            notes=tuple(self.priced.teacher.notes),
+            notes=(*self.priced.teacher.notes, *self.notes),
         )
         save_annotations(annotations, result.annotations)
         _files.write_json(self.run_dir / SUMMARY, result.to_json())
@@ -247,7 +253,8 @@ class _Run:
         """Return the rows of one comparison: one for each order, or one for two equal answers."""
         rows: list[tuple[bool | None, _Verdict]] = [(None, _Verdict(0.5, None))]
         if not item.identical:
-            rows = [(switched, self.verdicts[_Question(item.number, switched)]) for switched in (False, True)]
+            asked = [_Question(item.number, switched) for switched in (False, True)]
+            rows = [(question.switched, self.verdicts.get(question, _Verdict())) for question in asked]
         return [
             Annotation(
                 instruction=item.output.instruction,

@@ -39,6 +39,8 @@ class Quantity(NamedTuple):
 
     key: str
     title: str
+    """May have `{limit}` in it, the longest answer in tokens."""
+
     unit: str
     better: Literal["lower", "higher", ""]
     """Empty where neither is."""
@@ -50,7 +52,7 @@ class Quantity(NamedTuple):
 QUANTITIES = (
     Quantity("loss", "Loss of the reference answers", "nats per token", "lower"),
     Quantity("bits_per_byte", "The same, for models of any tokenizer", "bits per byte", "lower"),
-    Quantity("stop_rate", "Answers that end by themselves", "share", "higher", share=True),
+    Quantity("stop_rate", "Answers that end by themselves within {limit:,} tokens", "share", "higher", share=True),
     Quantity("exact_match", "Answers equal to the expected one", "share", "higher", share=True),
     Quantity("regex_match", "Answers with the pattern of a right one", "share", "higher", share=True),
     Quantity("repetition", "Runs of four words that came before in the answer", "share", "lower"),
@@ -131,7 +133,8 @@ def measure_models(
         rows = {name: _rows(quantity.key, tasks, said) for name, said in answered.items()}
         rows = {name: row for name, row in rows.items() if not np.isnan(row.values).all()}
         if rows:
-            found.append(compare(quantity, rows, config))
+            title = quantity.title.format(limit=config.max_new_tokens)
+            found.append(compare(quantity._replace(title=title), rows, config))
     return tuple(found)
 
 

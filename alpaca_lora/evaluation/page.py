@@ -6,17 +6,28 @@ from collections.abc import Iterator, Sequence
 from alpaca_lora.evaluation.examples import Example
 from alpaca_lora.evaluation.measures import Difference, Estimate, Measure
 from alpaca_lora.evaluation.outcome import EvaluationResult
-from alpaca_lora.evaluation.statistics import Interval, resolvable_share
-from alpaca_lora.reporting.elements import bullets, escaped, pairs, render_page, section, table, tile
+from alpaca_lora.evaluation.statistics import Interval, describe_resolution
+from alpaca_lora.reporting.elements import (
+    answer,
+    bullets,
+    escaped,
+    exchange,
+    pairs,
+    render_page,
+    section,
+    table,
+    tile,
+    two_widths,
+)
 from alpaca_lora.reporting.intervals import Dot, Spread, draw_intervals, draw_scatter
 from alpaca_lora.reporting.wording import clipped, count, legible, public_name
 
 __all__ = ["list_doubts", "render_evaluation", "written", "written_difference"]
 
-_WIDTHS = (("wide", 1000), ("narrow", 420))
-_SCATTER = (("wide", (1000, 340)), ("narrow", (420, 300)))
+_WIDTHS = (1000, 420)
+_SCATTER = ((1000, 340), (420, 300))
 _SHOWN_ROWS = 50
-_SHOWN_CHARACTERS = 1000
+_FEW = 100
 _ENOUGH_RATE = 0.5
 _P_VALUE = 0.01
 
@@ -55,13 +66,12 @@ def list_doubts(result: EvaluationResult) -> Iterator[str]:
     """Yield what a careful reader has to know before the numbers."""
     if result.trained_on is None:
         yield "Nobody knows what the adapter was trained on, so rows of its training data may be among these."
-    if result.rows < 100:
-        told = resolvable_share(result.rows)
-        yield f"{count(result.rows)} rows are few: a win rate must be {told:.0%} or more to be told from one half."
     judged = result.judged
     if judged is None:
         return
     rate, bias = judged.win_rate, judged.win_rate.position_bias
+    if rate.n_total < _FEW:
+        yield f"Few rows: {describe_resolution(rate.n_total)}."
     if bias and bias.p_value < _P_VALUE:
         yield (
             f"The judge minds the order: the answer shown first gets {bias.shown_first:.0%} (p = {bias.p_value:.1g}), "
@@ -105,7 +115,8 @@ def _tiles(result: EvaluationResult) -> Iterator[str]:
             first = measure.differences[0]
             before, after = (written(measure, measure.estimates[name].value) for name in (first.against, first.model))
             shown = f'<span class="from">{before} →</span> {after}'
-            yield tile(title, shown, escaped(written_difference(measure, first)))
+            limit = [measure.quantity.title] * (key == "stop_rate")
+            yield tile(title, shown, escaped(written_difference(measure, first)), *limit)
     if result.judged:
         low, high = result.judged.win_rate.interval
         rate = result.judged.win_rate
@@ -131,7 +142,8 @@ def _numbers(result: EvaluationResult) -> str:
         if item.quantity.key == "loss"
     ]
     shown = table(("", *map(escaped, names)), rows, numbers=len(names), shown=len(rows), codes=0)
-    return shown + "".join(f'<div class="small">{_drawn(item)}</div>' for item in result.measures)
+    telling = [item for item in result.measures if any(one.value for one in item.estimates.values())]
+    return shown + "".join(f'<div class="small">{_drawn(item)}</div>' for item in telling)
 
 
 def _perplexity(estimate: Estimate | None) -> str:
@@ -144,14 +156,10 @@ def _perplexity(estimate: Estimate | None) -> str:
 def _drawn(measure: Measure) -> str:
     spreads = [Spread(clipped(name, 28), one.value, *one.interval) for name, one in measure.estimates.items()]
     percent = measure.quantity.unit == "share"
-    drawn = "".join(
-        f'<div class="{style}">'
-        + draw_intervals(spreads, title=measure.quantity.title, width=width, percent=percent)
-        + "</div>"
-        for style, width in _WIDTHS
-    )
+    title = measure.quantity.title
+    drawn = two_widths(lambda width: draw_intervals(spreads, title=title, width=width, percent=percent), *_WIDTHS)
     unit = "" if percent else f" <small>{measure.quantity.unit}</small>"
-    return f'<figure class="card"><h3>{escaped(measure.quantity.title)}{unit}</h3>{drawn}</figure>'
+    return f'<figure class="card"><h3>{escaped(title)}{unit}</h3>{drawn}</figure>'
 
 
 def _differences(result: EvaluationResult) -> str:
@@ -176,11 +184,8 @@ def _win_rate(result: EvaluationResult) -> str:
     if rate.position_bias:
         spreads.append(_spread("without the order", rate.position_bias.corrected, rate.position_bias.interval, 1))
     title = f"Win rate of {rate.model} against {rate.baseline}"
-    drawn = "".join(
-        f'<div class="{style}">'
-        + draw_intervals(spreads, title=title, width=width, middle=0.5, percent=True)
-        + "</div>"
-        for style, width in _WIDTHS
+    drawn = two_widths(
+        lambda width: draw_intervals(spreads, title=title, width=width, middle=0.5, percent=True), *_WIDTHS
     )
     same = judged.self_consistency
     facts = {
@@ -212,46 +217,29 @@ def _lengths(result: EvaluationResult) -> str:
         Dot(item.longer, 100 * item.share, f"row {item.place + 1}: {item.longer:+,} characters, {item.share:.0%}")
         for item in result.compared
     ]
-    drawn = "".join(
-        f'<div class="{style}">'
-        + draw_scatter(
+    drawn = two_widths(
+        lambda size: draw_scatter(
             dots,
             title="Preference over the difference in length",
             size=size,
             x_label="characters by which the adapter's answer is longer",
             y_label="what the adapter gets, %",
             y_range=(0, 100),
-        )
-        + "</div>"
-        for style, size in _SCATTER
+        ),
+        *_SCATTER,
     )
     return f'<figure class="card">{drawn}</figure>' if dots else ""
 
 
 def _example(example: Example) -> str:
     record = example.task.record
-    given = f'<p class="given" dir="auto">{_shown(record.input)}</p>' if record.input else ""
     said = {**example.answers, **({"reference": record.output} if record.output else {})}
     styles = ("after", "before", "reference", "reference")
     answers = "".join(
-        _said(styles[min(place, 3)], name, text, example.stopped.get(name))
+        answer(styles[min(place, 3)], name, text, example.stopped.get(name))
         for place, (name, text) in enumerate(said.items())
     )
-    why = f'<p class="note">{escaped(example.why)}</p>' if example.why else ""
-    return (
-        f'<article class="card"><p class="ask" dir="auto">{_shown(record.instruction)}</p>{given}'
-        f'<div class="answers">{answers}</div>{why}</article>'
-    )
-
-
-def _said(style: str, title: str, text: str, stopped: bool | None) -> str:
-    cut = ' <span class="cut">cut off at the limit</span>' if stopped is False else ""
-    body = _shown(text) if text.strip() else '<span class="quiet">(nothing)</span>'
-    return f'<div class="answer {style}"><h3>{escaped(title)}{cut}</h3><pre dir="auto">{body}</pre></div>'
-
-
-def _shown(text: str) -> str:
-    return escaped(clipped(text, _SHOWN_CHARACTERS))
+    return exchange(record.instruction, record.input, answers, example.why)
 
 
 def _dropped(result: EvaluationResult) -> str:

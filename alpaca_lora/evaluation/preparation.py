@@ -98,7 +98,7 @@ def prepare_evaluation(
         asked=asked,
         models=tuple(item.describe() for item in asked),
         tasks=tuple(tasks),
-        versions=describe_harness() if tasks else {},
+        versions=describe_harness(tasks) if tasks else {},
         config=config,
     )
     for item in asked:

@@ -1,8 +1,8 @@
 """Evaluation sets: records, and what an answer to them can be checked for.
 
-Any source of records is a set: Alpaca's formats, AlpacaEval's `model_outputs.json`, the 252 user-oriented tasks. In
-JSON and JSON lines a row may also have `dataset`, the part of the set that it belongs to; `expected`, the one answer
-that is right; and `regex`, a pattern that a right answer has in it.
+Any source of records is a set: Alpaca's formats, AlpacaEval's `model_outputs.json`, the 252 user-oriented tasks. A
+row may also have `dataset`, the part of the set that it belongs to; `expected`, the one answer that is right; and
+`regex`, a pattern that a right answer has in it.
 """
 
 import os
@@ -12,17 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from alpaca_lora.records import Record, read_dataset
-from alpaca_lora.records.decoding import decode
 from alpaca_lora.records.fields import describe
-from alpaca_lora.records.findings import Findings, fault_error
-from alpaca_lora.records.locating import locate
-from alpaca_lora.records.parsing import parse_json
-from alpaca_lora.records.record import DEFAULT_LIMITS
+from alpaca_lora.records.findings import fault_error
 
 __all__ = ["EvaluationSet", "Task", "load_evaluation_set"]
 
 _CHECKS = ("dataset", "expected", "regex")
-_JSON = (".json", ".jsonl")
+_TABLE = re.compile(r"\.csv(\.gz)?:\d+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +69,17 @@ def load_evaluation_set(source: str | os.PathLike[str]) -> EvaluationSet:
     Raises:
         RecordError: there is no such source, or rows that cannot be used, each with its file and line.
     """
-    loaded = read_dataset(source, allow_empty_output=True)
-    columns = _read_columns(source)
-    tasks = [Task(record, **columns.get(record.origin, {})) for record in loaded.heldout or loaded.records]
-    return EvaluationSet(loaded.name, loaded.sha256, tuple(tasks))
+    loaded = read_dataset(source, allow_empty_output=True, extra_columns=_CHECKS)
+    records = loaded.heldout or loaded.records
+    if faults := [f"{record.origin}: {fault}" for record in records for fault in _faults(_given(record))]:
+        raise fault_error(f"cannot read {loaded.name}", faults)
+    return EvaluationSet(loaded.name, loaded.sha256, tuple(Task(record, **_given(record)) for record in records))
 
 
-def _read_columns(source: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
-    """Return what JSON rows have beside a record, by their origin."""
-    columns: dict[str, dict[str, str]] = {}
-    located = locate(source)
-    for file in (*located.files, *located.heldout):
-        if not file.name.lower().endswith(_JSON):
-            continue
-        findings = Findings(file.name)
-        for row in parse_json(decode(file.read_bytes(), findings), findings, DEFAULT_LIMITS):
-            given = {name: row.fields[name] for name in _CHECKS if row.fields.get(name) is not None}
-            for fault in _faults(given):
-                findings.fault(row.line, fault)
-            columns[row.origin] = given
-        if findings.faults:
-            raise fault_error(f"cannot read {located.name}", findings.faults)
-    return columns
+def _given(record: Record) -> dict[str, Any]:
+    """Return what a row has beside a record; an empty cell of a table is none."""
+    table = _TABLE.search(record.origin) is not None
+    return {name: value for name, value in record.extra.items() if value != "" or not table}
 
 
 def _faults(given: Mapping[str, Any]) -> list[str]:

@@ -6,17 +6,18 @@ Nothing here knows where the shares come from. numpy only.
 
 import math
 from statistics import NormalDist
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from alpaca_lora.errors import ConfigError
+from alpaca_lora.reporting.shares import Interval, check_counts, deviations, wilson_interval
 
 __all__ = [
     "Interval",
     "bootstrap_difference",
     "comparisons_needed",
+    "describe_resolution",
     "deviations",
     "exact_interval",
     "resolvable_share",
@@ -27,37 +28,6 @@ __all__ = [
 ]
 
 _HALVINGS = 60
-
-
-class Interval(NamedTuple):
-    """The ends of a confidence interval."""
-
-    low: float
-    high: float
-
-
-def wilson_interval(successes: float, total: float, level: float = 0.95) -> Interval:
-    """Return Wilson's score interval of a share.
-
-    Args:
-        successes: how many; a fraction where draws count half.
-        total: of how many, above 0.
-        level: confidence, between 0 and 1.
-
-    Raises:
-        ConfigError: there are no comparisons, or more successes than comparisons.
-
-    Source: E. B. Wilson, Probable inference, JASA 22 (1927).
-
-    >>> "{:.3f} to {:.3f}".format(*wilson_interval(90, 179))
-    '0.430 to 0.575'
-    """
-    _check_counts(successes, total)
-    z = deviations(level)
-    share = successes / total
-    center = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return Interval(max(0.0, center - half), min(1.0, center + half))
 
 
 def exact_interval(successes: int, total: int, level: float = 0.95) -> Interval:
@@ -76,7 +46,7 @@ def exact_interval(successes: int, total: int, level: float = 0.95) -> Interval:
     >>> "{:.3f} to {:.3f}".format(*exact_interval(90, 179))
     '0.427 to 0.578'
     """
-    _check_counts(successes, total)
+    check_counts(successes, total)
     deviations(level)
     outside = (1 - level) / 2
     low = _share_with_tail(successes, total, outside) if successes else 0.0
@@ -183,6 +153,17 @@ def resolvable_share(total: int, *, power: float = 0.8, level: float = 0.95) -> 
     return high
 
 
+def describe_resolution(total: int, what: str = "comparisons") -> str:
+    """Say which share so many comparisons tell from one half.
+
+    >>> describe_resolution(783), describe_resolution(3)
+    ('783 comparisons tell 50 % from 55.0 %, four times in five', '3 comparisons tell no share from 50 %')
+    """
+    told = resolvable_share(total)
+    found = f"50 % from {100 * told:.1f} %, four times in five" if told < 1 else "no share from 50 %"
+    return f"{total:,} {what} tell {found}"
+
+
 def sign_test(gained: int, lost: int) -> float:
     """Return the exact two-sided probability of changes as lopsided as these if both ways are as likely.
 
@@ -194,22 +175,6 @@ def sign_test(gained: int, lost: int) -> float:
     0.0625
     """
     return min(1.0, 2 * _tail(max(gained, lost), gained + lost, 0.5))
-
-
-def deviations(level: float) -> float:
-    """Return how many standard deviations a two-sided interval reaches to each side.
-
-    Raises:
-        ConfigError: the confidence is not between 0 and 1.
-    """
-    if not 0 < level < 1:
-        raise ConfigError(f"level must be between 0 and 1, as 0.95, got {level!r}")
-    return NormalDist().inv_cdf((1 + level) / 2)
-
-
-def _check_counts(successes: float, total: float) -> None:
-    if not total > 0 or not 0 <= successes <= total:
-        raise ConfigError(f"successes must be from 0 to total, and total above 0, got {successes!r} of {total!r}")
 
 
 def _tail(successes: int, total: int, share: float) -> float:

@@ -5,13 +5,13 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora import _files
-from alpaca_lora.adapters import find_adapter, load_adapter, locate_base_of, prompter_of, read_sidecar
+from alpaca_lora.adapters import find_trained, load_adapter
 from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import ConfigError
@@ -19,7 +19,6 @@ from alpaca_lora.evaluation.annotations import load_model_outputs
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.models import (
     Precision,
-    best_precision,
     check_vocabulary,
     fingerprint,
     load_base_model,
@@ -43,7 +42,7 @@ class Subject:
     base_model: str
     base_dir: Path
     adapter_dir: Path | None
-    tokenizer_dir: Path
+    tokenizer: PreTrainedTokenizerBase
     prompter: Prompter
     precision: Precision
     quantization: QuantizationSettings
@@ -67,16 +66,12 @@ class Subject:
             "quantization": self.quantization.method,
         }
 
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Load its tokenizer."""
-        return load_tokenizer(self.tokenizer_dir)
-
     @contextlib.contextmanager
     def open(self) -> Iterator[Any]:
         """Lend the loaded model; its memory is free again afterwards."""
         model: Any = load_base_model(self.base_dir, precision=self.precision, quantization=self.quantization)
-        check_vocabulary(self.tokenizer(), model)
-        model.generation_config.eos_token_id = list(self.stops or stop_ids(self.tokenizer(), model))
+        check_vocabulary(self.tokenizer, model)
+        model.generation_config.eos_token_id = list(self.stops or stop_ids(self.tokenizer, model))
         if self.adapter_dir is not None:
             model = load_adapter(model, self.adapter_dir, self.base_dir)
         try:
@@ -130,21 +125,18 @@ def find_subject(
     Raises:
         AdapterError, ModelError, TemplateError, ConfigError: it cannot be used, or base and template are not known.
     """
-    directory = find_adapter(Path(adapter).expanduser())
-    sidecar = read_sidecar(directory)
-    home = directory.resolve().parent if directory.name == "adapter" else directory.resolve()
+    trained = find_trained(adapter, base_model=base_model, template=template)
+    directory = trained.adapter_dir.resolve()
     return Subject(
-        name=name or home.name,
-        base_model=base_model or (sidecar.base_model if sidecar else ""),
-        base_dir=locate_base_of(directory, base_model),
-        adapter_dir=directory,
-        tokenizer_dir=directory
-        if (directory / "tokenizer_config.json").is_file()
-        else locate_base_of(directory, base_model),
-        prompter=prompter_of(directory, sidecar, template),
-        precision=cast("Precision", sidecar.precision) if sidecar else best_precision(),
-        quantization=QuantizationSettings(**sidecar.quantization) if sidecar else QuantizationSettings(),
-        stops=sidecar.stop_ids if sidecar else None,
+        name=name or (directory.parent if directory.name == "adapter" else directory).name,
+        base_model=trained.base_model,
+        base_dir=trained.base_dir,
+        adapter_dir=trained.adapter_dir,
+        tokenizer=trained.tokenizer(),
+        prompter=trained.prompter,
+        precision=trained.precision,
+        quantization=trained.quantization,
+        stops=trained.sidecar.stop_ids if trained.sidecar else None,
     )
 
 
@@ -174,7 +166,7 @@ def find_other(named: str | Path, like: Subject) -> Subject | StoredAnswers:
         base_model=str(named),
         base_dir=base_dir,
         adapter_dir=None,
-        tokenizer_dir=base_dir,
+        tokenizer=load_tokenizer(base_dir),
         quantization=QuantizationSettings(),
         stops=None,
     )

@@ -7,15 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, cast
-
-from transformers import PreTrainedTokenizerBase
+from typing import Any, Literal, Self
 
 from alpaca_lora import _files
 from alpaca_lora._runs import COMPLETE, CONTRACT, check_output_dir
-from alpaca_lora.adapters import Sidecar, Updates, find_adapter, locate_base_of, prompter_of, read_sidecar, tokenizer_of
+from alpaca_lora.adapters import TrainedAdapter, Updates, find_adapter, find_trained, read_sidecar
 from alpaca_lora.adapters.sidecar import WEIGHTS
-from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import AdapterError, ConfigError, ModelError
 from alpaca_lora.exports.contract import Contract, find_contract
 from alpaca_lora.models import Precision, fingerprint, stop_ids
@@ -27,23 +24,8 @@ Into = Literal["original", "dequantized"]
 
 
 @dataclass(frozen=True)
-class Origin:
-    """An adapter with everything that it belongs to."""
-
-    adapter_dir: Path
-    """Directory of the adapter."""
-
-    base_dir: Path
-    """Directory of the base model."""
-
-    base_model: str
-    """Name of the base model, as the user or the sidecar gives it."""
-
-    sidecar: Sidecar | None
-    """The adapter's sidecar; None for an adapter of another tool."""
-
-    prompter: Prompter
-    """Renders the prompt that the adapter was trained on."""
+class Origin(TrainedAdapter):
+    """An adapter that is exported."""
 
     into: Into = "original"
     """Whether the base counts as it is, or as it looks after NF4."""
@@ -54,18 +36,9 @@ class Origin:
         return Updates(self.adapter_dir, self.base_dir)
 
     @property
-    def quantization(self) -> QuantizationSettings:
-        """Return how the base was held while the adapter was trained."""
-        return QuantizationSettings(**self.sidecar.quantization) if self.sidecar else QuantizationSettings()
-
-    @property
     def precision(self) -> Precision:
-        """Return the number format of the base while the adapter was trained."""
-        return cast("Precision", self.sidecar.precision) if self.sidecar else "bf16"
-
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Load the tokenizer that the adapter was trained with."""
-        return tokenizer_of(self.adapter_dir, self.base_dir)
+        """Return the number format of the base in training; no other on another machine where that is not known."""
+        return super().precision if self.sidecar else "bf16"
 
     def contract(self) -> Contract:
         """Return what a model merged from this has to know."""
@@ -134,12 +107,9 @@ def resolve(
             f"the run in {str(run)!r} is not complete, so its adapter is not the final one: finish it with the command "
             "that started it, or allow an incomplete one (allow_incomplete=True, --allow-incomplete)"
         )
-    sidecar = read_sidecar(directory)
-    prompter = prompter_of(directory, sidecar, template)
-    base_dir = locate_base_of(directory, None if base_model is None else str(base_model))
-    _refuse_base(base_dir, directory)
-    named = str(base_model) if base_model is not None else sidecar.base_model if sidecar else ""
-    return Origin(directory, base_dir, named, sidecar, prompter)
+    found = find_trained(directory, base_model=base_model, template=template)
+    _refuse_base(found.base_dir, directory)
+    return Origin(**vars(found))
 
 
 def check_output(output_dir: str | Path) -> Path:

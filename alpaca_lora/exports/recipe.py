@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from alpaca_lora import _files
-from alpaca_lora.adapters import find_adapter, locate_base_of, prompter_of
+from alpaca_lora.adapters import find_adapter, find_trained
 from alpaca_lora.adapters.conversion import LEGACY_WEIGHTS, convert_legacy_adapter, read_legacy_tensors
 from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.errors import ConfigError, ParityError
@@ -149,11 +149,10 @@ def open_origin(adapter_dir: str | Path, *, near: Path, **options: Any) -> Itera
         yield resolve(directory, **options)
         return
     read_legacy_tensors(directory / LEGACY_WEIGHTS)  # an empty file is named before a missing option
-    prompter = prompter_of(directory, None, options["template"])
-    base_dir = locate_base_of(directory, options["base_model"])
+    found = find_trained(directory, base_model=options["base_model"], template=options["template"])
     with _files.scratch_directory(near.parent) as scratch:
         converted = scratch / "adapter"
-        convert_legacy_adapter(directory, converted, base_dir, str(options["base_model"]), prompter)
+        convert_legacy_adapter(directory, converted, found.base_dir, found.base_model, found.prompter)
         yield resolve(converted)
 
 

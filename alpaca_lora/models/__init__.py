@@ -1,6 +1,6 @@
 """Base models and their tokenizers: find, load, fingerprint, and let them answer."""
 
-from alpaca_lora.models.documents import check_documents
+from alpaca_lora.models.documents import check_documents, positions_of
 from alpaca_lora.models.embedded import EMBEDDED, EMBEDDED_HUB_ID
 from alpaca_lora.models.fingerprints import fingerprint
 from alpaca_lora.models.generation import Decoding, Response, generate_responses, stream_response
@@ -44,6 +44,7 @@ __all__ = [
     "load_tokenizer",
     "locate_base_model",
     "mean_loss",
+    "positions_of",
     "prefix_ids",
     "row_losses",
     "split_ids",

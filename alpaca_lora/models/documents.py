@@ -12,7 +12,7 @@ from typing import Any
 
 from alpaca_lora.errors import ModelError
 
-__all__ = ["check_documents", "entries", "read_document"]
+__all__ = ["check_documents", "entries", "positions_of", "read_document"]
 
 _CONFIGS = ("config.json", "tokenizer_config.json", "generation_config.json")
 _CODE_KEYS = (
@@ -91,6 +91,15 @@ def _check_config(path: Path) -> None:
     template = document.get("chat_template")
     if template is not None and len(json.dumps(template)) > _SMALL[".jinja"]:
         raise ModelError(f"{str(path)!r}: chat_template is longer than {_SMALL['.jinja']} bytes, which no template is")
+
+
+def positions_of(base_dir: Path) -> int:
+    """Return how many tokens a base model reads at most; 2048, as the first Llama, where its config.json does not say.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    return int(read_document(base_dir / "config.json").get("max_position_embeddings") or 2048)
 
 
 def entries(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:

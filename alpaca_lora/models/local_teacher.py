@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alpaca_lora.models.documents import positions_of
 from alpaca_lora.models.embedded import EMBEDDED
 from alpaca_lora.models.fingerprints import fingerprint
 from alpaca_lora.models.generation import Decoding, generate_responses
@@ -45,7 +46,7 @@ class LocalTeacher:
         self._most_tokens, self._device = most_tokens, device
         self._directory = locate_base_model(model)
         self._tokenizer = load_tokenizer(self._directory)
-        self._positions = _positions_of(self._directory)
+        self._positions = positions_of(self._directory)
         self._loaded: Any = None
         self._turn = threading.Lock()
 
@@ -117,8 +118,3 @@ class LocalTeacher:
         if self._loaded is None:
             self._loaded = load_base_model(self._directory, precision=best_precision(), device=self._device)
         return self._loaded
-
-
-def _positions_of(directory: Path) -> int:
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("max_position_embeddings") or 2048)

@@ -31,6 +31,8 @@ class Rules(NamedTuple):
     column_map: Mapping[str, str]
     allow_empty_output: bool
     limits: Limits
+    extra: tuple[str, ...] = ()
+    """Columns that are kept beside the fields."""
 
 
 class _Layout(NamedTuple):
@@ -107,7 +109,11 @@ def to_records(rows: Sequence[Row], rules: Rules, findings: Findings) -> list[Re
         findings.fault(0, f"column_map names the column {given!r}, which no row has; the rows have {quoted(present)}")
     _announce(layout, present, rules, findings)
     if layout.nested is not None:
-        objects = [flat for row in objects for flat in layout.unfold(row, layout.nested, findings)]
+        objects = [
+            flat._replace(fields=_extra(row, rules) | flat.fields)
+            for row in objects
+            for flat in layout.unfold(row, layout.nested, findings)
+        ]
     return _convert(objects, layout, rules, findings)
 
 
@@ -144,7 +150,7 @@ def _announce(layout: _Layout, present: Mapping[str, None], rules: Rules, findin
         pairs = zip(FIELDS, layout.columns, strict=True)
         chosen = ", ".join(f"{column!r} as {field}" for field, column in pairs if column in present and column != field)
         findings.note(f"no column_map was given: read {chosen}")
-    if unread := [name for name in present if name not in used]:
+    if unread := [name for name in present if name not in {*used, *rules.extra}]:
         findings.note(f"columns that are not read: {quoted(unread)}")
 
 
@@ -158,7 +164,7 @@ def _convert(rows: Sequence[Row], layout: _Layout, rules: Rules, findings: Findi
         if faults:
             continue
         instruction, given, output = (row.fields.get(column) for column in layout.columns)
-        records.append(Record(str(instruction), str(given or ""), str(output), row.origin))
+        records.append(Record(str(instruction), str(given or ""), str(output), row.origin, _extra(row, rules)))
         without_input += given is None
         without_output += not output.strip()
         with_system += bool(layout.nested and row.fields.get("system"))
@@ -170,6 +176,10 @@ def _convert(rows: Sequence[Row], layout: _Layout, rules: Rules, findings: Findi
     if with_system:
         findings.note(f"left out the system message of {with_system:,} rows; a record has no place for it")
     return records
+
+
+def _extra(row: Row, rules: Rules) -> dict[str, object]:
+    return {name: row.fields[name] for name in rules.extra if row.fields.get(name) is not None}
 
 
 def _problems(fields: Mapping[str, object], layout: _Layout, rules: Rules) -> Iterator[Problem]:

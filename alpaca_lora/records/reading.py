@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import PurePath
 
@@ -29,6 +29,7 @@ def read_dataset(
     column_map: Mapping[str, str] | None = None,
     allow_empty_output: bool = False,
     limits: Limits = DEFAULT_LIMITS,
+    extra_columns: Sequence[str] = (),
 ) -> LoadedRecords:
     """Read records, with everything that is to be known about them.
 
@@ -41,6 +42,7 @@ def read_dataset(
         column_map: which column is which field, as `{"instruction": "question"}`; None takes the usual names.
         allow_empty_output: accept records whose output is blank.
         limits: what one row may cost.
+        extra_columns: columns whose values are kept as they are in `Record.extra`, where a row has them.
 
     Returns:
         The records in order, with notes and the hash of what was read.
@@ -49,7 +51,7 @@ def read_dataset(
         RecordError: there is no such source, or it has faults; `.faults` holds each with its file and line.
         ConfigError: `column_map` maps something that is no field.
     """
-    rules = Rules(check_column_map(column_map), allow_empty_output, limits)
+    rules = Rules(check_column_map(column_map), allow_empty_output, limits, tuple(extra_columns))
     if isinstance(source, str | os.PathLike):
         return _read_files(locate(source), rules)
     return _read_memory(source, rules)

@@ -1,5 +1,6 @@
 """The data types of this package: a record, what was loaded, and the limits of the reader."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,6 +25,9 @@ class Record:
 
     origin: str = field(default="", compare=False, repr=False)
     """Where it was read, as `data.jsonl:7` or `record 7`; no part of its identity."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What else its row has, of the columns that the reader was asked for; no part of its identity either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,18 @@ The frame and the looks are files in `templates`. All text that comes from a mod
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
+from typing import TypeVar
 
-from alpaca_lora.reporting.wording import count, visible
+from alpaca_lora.reporting.wording import clipped, count, visible
 
-__all__ = ["bullets", "escaped", "pairs", "render_page", "section", "table", "tile"]
+__all__ = ["answer", "bullets", "escaped", "exchange", "pairs", "render_page", "section", "table", "tile", "two_widths"]
+
+Size = TypeVar("Size")
+_SHOWN_CHARACTERS = 1000
 
 
 def render_page(*, eyebrow: str, title: str, heading: str, facts: str, tiles: Iterable[str], body: str) -> str:
@@ -45,6 +49,32 @@ def render_page(*, eyebrow: str, title: str, heading: str, facts: str, tiles: It
 def escaped(text: str) -> str:
     """Return foreign text as markup that shows it."""
     return escape(visible(text))
+
+
+def exchange(instruction: str, input: str, answers: str, note: str = "") -> str:
+    """Return a card with what was asked and the answers to it, which are markup made by `answer`."""
+    given = f'<p class="given" dir="auto">{_shown(input)}</p>' if input else ""
+    why = f'<p class="note">{escaped(note)}</p>' if note else ""
+    return (
+        f'<article class="card"><p class="ask" dir="auto">{_shown(instruction)}</p>{given}'
+        f'<div class="answers">{answers}</div>{why}</article>'
+    )
+
+
+def answer(style: str, title: str, text: str, stopped: bool | None) -> str:
+    """Return what was said and how it ended: `stopped` is whether by itself, None where nobody knows."""
+    ending = {True: " <span>ended by itself</span>", False: ' <span class="cut">cut off at the limit</span>', None: ""}
+    body = _shown(text) if text.strip() else '<span class="quiet">(nothing)</span>'
+    return f'<div class="answer {style}"><h3>{escaped(title)}{ending[stopped]}</h3><pre dir="auto">{body}</pre></div>'
+
+
+def _shown(text: str) -> str:
+    return escaped(clipped(text, _SHOWN_CHARACTERS))
+
+
+def two_widths(draw: Callable[[Size], str], wide: Size, narrow: Size) -> str:
+    """Return a picture in two sizes, of which the style sheet shows the one that fits the window."""
+    return f'<div class="wide">{draw(wide)}</div><div class="narrow">{draw(narrow)}</div>'
 
 
 def section(title: str, body: str, remark: str = "") -> str:

@@ -1,10 +1,10 @@
 """Numbers with their intervals, and pairs of numbers, as SVG; colours are the page's, through class names."""
 
-import html
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alpaca_lora.reporting.svg import decimals, round_ticks
+from alpaca_lora.reporting.elements import escaped
+from alpaca_lora.reporting.svg import decimals, framed, round_ticks
 
 __all__ = ["Dot", "Spread", "draw_intervals", "draw_scatter"]
 
@@ -68,12 +68,12 @@ def draw_intervals(
         y = _TOP + _ROW * (number + 0.5)
         told = f"{spread.label}: {spread.value * scale:.4g} ({spread.low * scale:.4g} to {spread.high * scale:.4g})"
         parts.append(
-            f'<g class="spread"><title>{html.escape(told)}</title>'
-            f'<text class="end" x="{left - 10:.1f}" y="{y + 4:.1f}">{html.escape(spread.label)}</text>'
+            f'<g class="spread"><title>{escaped(told)}</title>'
+            f'<text class="end" x="{left - 10:.1f}" y="{y + 4:.1f}">{escaped(spread.label)}</text>'
             f'<line x1="{x(spread.low):.1f}" x2="{x(spread.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<circle cx="{x(spread.value):.1f}" cy="{y:.1f}" r="5"/></g>'
         )
-    return _svg(width, bottom + _AXIS, title, "".join(parts))
+    return framed(width, bottom + _AXIS, title, "".join(parts))
 
 
 def draw_scatter(
@@ -115,12 +115,12 @@ def draw_scatter(
     for dot in dots:
         parts.append(
             f'<circle class="dot" cx="{x(dot.x):.1f}" cy="{y(dot.y):.1f}" r="5">'
-            f"<title>{html.escape(dot.text)}</title></circle>"
+            f"<title>{escaped(dot.text)}</title></circle>"
         )
     turned = f'transform="translate(12 {(bottom + _TOP) / 2:.1f}) rotate(-90)"'
-    parts.append(f'<text x="{(_LEFT + right) / 2:.1f}" y="{height - 6}">{html.escape(x_label)}</text>')
-    parts.append(f"<text {turned}>{html.escape(y_label)}</text>")
-    return _svg(width, height, title, "".join(parts))
+    parts.append(f'<text x="{(_LEFT + right) / 2:.1f}" y="{height - 6}">{escaped(x_label)}</text>')
+    parts.append(f"<text {turned}>{escaped(y_label)}</text>")
+    return framed(width, height, title, "".join(parts))
 
 
 def _tick(x: float, top: float, bottom: float, text: str) -> str:
@@ -128,7 +128,3 @@ def _tick(x: float, top: float, bottom: float, text: str) -> str:
         f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
         f'<text x="{x:.1f}" y="{bottom + 18}">{text}</text>'
     )
-
-
-def _svg(width: float, height: float, title: str, content: str) -> str:
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html.escape(title)}">{content}</svg>'

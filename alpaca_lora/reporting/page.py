@@ -1,7 +1,7 @@
 """A run as one HTML page that needs nothing beside it: report.html.
 
 The frame and the looks are files in `templates`; this module fills in what the run says. All text that comes from a
-model, a dataset or a user is escaped by `_text`, the only way in; the page's policy forbids scripts and requests too.
+model, a dataset or a user is escaped by `elements.escaped`, the only way in; the page's policy forbids scripts too.
 """
 
 import json
@@ -11,12 +11,22 @@ from typing import Any
 
 from alpaca_lora.reporting.cautions import list_cautions
 from alpaca_lora.reporting.curve import read_loss_curve, read_series
-from alpaca_lora.reporting.elements import bullets, escaped, pairs, render_page, section, table, tile
+from alpaca_lora.reporting.elements import (
+    answer,
+    bullets,
+    escaped,
+    exchange,
+    pairs,
+    render_page,
+    section,
+    table,
+    tile,
+    two_widths,
+)
 from alpaca_lora.reporting.summary import AnswerPair, DataSummary, ListedRow, Metrics, RunSummary
 from alpaca_lora.reporting.svg import Series, draw_chart
 from alpaca_lora.reporting.wording import (
     change,
-    clipped,
     count,
     duration,
     loss_value,
@@ -31,7 +41,6 @@ __all__ = ["render_report"]
 
 _LISTED_ROWS = 50
 _SHOWN_ANSWERS = 16
-_SHOWN_CHARACTERS = 1000
 
 
 def render_report(summary: RunSummary, metrics: Metrics) -> str:
@@ -141,9 +150,8 @@ def _curves(summary: RunSummary, metrics: Metrics) -> str:
         Series(curve.heldout, "heldout", label=loss_value),
     )
     title = f"Loss over {count(summary.steps)} optimizer steps"
-    drawn = "".join(
-        f'<div class="{style}">' + draw_chart(lines, title=title, size=size, y_label="loss (nats per token)") + "</div>"
-        for style, size in (("wide", (1040, 360)), ("narrow", (420, 320)))
+    drawn = two_widths(
+        lambda size: draw_chart(lines, title=title, size=size, y_label="loss (nats per token)"), (1040, 360), (420, 320)
     )
     legend = (
         '<div class="legend"><span class="raw">training, each logged step</span><span>training, smoothed</span>'
@@ -175,26 +183,12 @@ def _answers(summary: RunSummary) -> str:
 
 
 def _answer(sample: AnswerPair) -> str:
-    given = f'<p class="given" dir="auto">{_shown(sample.input)}</p>' if sample.input else ""
-    return (
-        f'<article class="card"><p class="ask" dir="auto">{_shown(sample.instruction)}</p>{given}<div class="answers">'
-        + _said("before", "Before", sample.before, sample.before_stopped)
-        + _said("after", "After", sample.after, sample.after_stopped)
-        + _said("reference", "Reference", sample.reference, None)
-        + "</div></article>"
+    answers = (
+        answer("before", "Before", sample.before, sample.before_stopped),
+        answer("after", "After", sample.after, sample.after_stopped),
+        answer("reference", "Reference", sample.reference, None),
     )
-
-
-def _said(style: str, title: str, text: str, stopped: bool | None) -> str:
-    ending = {True: "<span>ended by itself</span>", False: '<span class="cut">cut off at the limit</span>', None: ""}[
-        stopped
-    ]
-    body = _shown(text) if text.strip() else '<span class="quiet">(nothing)</span>'
-    return f'<div class="answer {style}"><h3>{title} {ending}</h3><pre dir="auto">{body}</pre></div>'
-
-
-def _shown(text: str) -> str:
-    return escaped(clipped(text, _SHOWN_CHARACTERS))
+    return exchange(sample.instruction, sample.input, "".join(answers))
 
 
 def _data(data: DataSummary) -> str:

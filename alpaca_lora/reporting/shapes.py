@@ -1,10 +1,11 @@
 """Bars, funnels and sunbursts as SVG; colours are the page's, through class names, or `standalone`'s own."""
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from alpaca_lora.reporting.elements import escaped
+from alpaca_lora.reporting.svg import framed
 from alpaca_lora.reporting.wording import count
 
 __all__ = ["Bar", "draw_bars", "draw_sunburst", "standalone"]
@@ -49,15 +50,15 @@ def draw_bars(bars: Sequence[Bar], *, title: str, width: int) -> str:
     parts = []
     for number, bar in enumerate(bars):
         y, kept = number * _ROW + 4, bar.value * scale
-        parts.append(f'<text class="end" x="{left - 8:.1f}" y="{y + 12}">{html.escape(bar.label)}</text>')
+        parts.append(f'<text class="end" x="{left - 8:.1f}" y="{y + 12}">{escaped(bar.label)}</text>')
         parts.append(f'<rect class="bar" x="{left:.1f}" y="{y}" width="{kept:.1f}" height="{_BAR}" rx="2"/>')
         if bar.lost:
             lost = max(2.0, bar.lost * scale)
             parts.append(
                 f'<rect class="lost" x="{left + kept:.1f}" y="{y}" width="{lost:.1f}" height="{_BAR}" rx="2"/>'
             )
-        parts.append(f'<text class="end" x="{width - 4}" y="{y + 12}">{html.escape(bar.note)}</text>')
-    return _svg(width, len(bars) * _ROW + 4, title, "".join(parts))
+        parts.append(f'<text class="end" x="{width - 4}" y="{y + 12}">{escaped(bar.note)}</text>')
+    return framed(width, len(bars) * _ROW + 4, title, "".join(parts))
 
 
 def draw_sunburst(groups: Mapping[str, Mapping[str, int]], *, title: str, size: int) -> str:
@@ -88,7 +89,7 @@ def draw_sunburst(groups: Mapping[str, Mapping[str, int]], *, title: str, size: 
             parts.append(_slice(size, (inner, inner + part), radii[1:], colour, member, times))
             inner += part
         angle += span
-    return _svg(size, size, title, "".join(parts))
+    return framed(size, size, title, "".join(parts))
 
 
 def standalone(svg: str) -> str:
@@ -96,10 +97,6 @@ def standalone(svg: str) -> str:
     head, _, rest = svg.partition(">")
     named = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
     return f"{named}><style>{_STYLE}</style>{rest}\n"
-
-
-def _svg(width: float, height: float, title: str, content: str) -> str:
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html.escape(title)}">{content}</svg>'
 
 
 def _slice(
@@ -118,7 +115,7 @@ def _slice(
         f"M{corners[0]}L{corners[1]}A{radii[1]:.1f} {radii[1]:.1f} 0 {far} 1 {corners[2]}"
         f"L{corners[3]}A{radii[0]:.1f} {radii[0]:.1f} 0 {far} 0 {corners[0]}Z"
     )
-    shape = f'<path d="{path}" fill="{colour}" stroke="#fff"/><title>{html.escape(name)}: {count(times)}</title>'
+    shape = f'<path d="{path}" fill="{colour}" stroke="#fff"/><title>{escaped(name)}: {count(times)}</title>'
     middle, radius = (first + last) / 2, sum(radii) / 2
     if (last - first) * radius < 11:
         return f'<g class="slice">{shape}</g>'
@@ -126,7 +123,7 @@ def _slice(
     shown = name if len(name) <= room else f"{name[: room - 1]}…"
     turn = math.degrees(middle) - 90 + (180 if middle > math.pi else 0)
     place = _at(size, middle, radius).replace(" ", ",")
-    text = f'<text transform="translate({place}) rotate({turn:.1f})" dy="4">{html.escape(shown)}</text>'
+    text = f'<text transform="translate({place}) rotate({turn:.1f})" dy="4">{escaped(shown)}</text>'
     return f'<g class="slice">{shape}{text}</g>'
 
 

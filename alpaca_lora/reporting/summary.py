@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from alpaca_lora.reporting.shares import Interval, wilson_interval
+
 __all__ = ["AnswerPair", "DataSummary", "ListedRow", "Metrics", "RunSummary", "Status"]
 
 Metrics = Sequence[Mapping[str, Any]]
@@ -143,17 +145,9 @@ class RunSummary:
         return after / before - 1
 
     @property
-    def stop_rate_interval(self) -> tuple[float, float] | None:
-        """95 % Wilson score interval of the stop rate after training; None when nothing was answered.
-
-        Source: Wilson (1927); unlike the normal approximation it stays inside [0, 1] and does not collapse at 0 or n.
-        """
+    def stop_rate_interval(self) -> Interval | None:
+        """95 % interval of the stop rate after training; None when nothing was answered."""
         total = self.stop_rate_records
         if self.stop_rate_after is None or total == 0:
             return None
-        z = 1.959963984540054
-        rate = self.stop_rate_after
-        scale = 1 + z * z / total
-        centre = (rate + z * z / (2 * total)) / scale
-        half = z / scale * math.sqrt(rate * (1 - rate) / total + z * z / (4 * total * total))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        return wilson_interval(self.stop_rate_after * total, total)

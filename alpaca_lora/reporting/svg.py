@@ -3,14 +3,14 @@
 Colours and type are left to the page's style sheet through class names; this file only decides where things go.
 """
 
-import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from alpaca_lora.reporting.curve import Point
+from alpaca_lora.reporting.elements import escaped
 
-__all__ = ["Series", "decimals", "draw_chart", "round_ticks"]
+__all__ = ["Series", "decimals", "draw_chart", "framed", "round_ticks"]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 18, 16, 44
 _CHARACTER_WIDTH = 7
@@ -68,8 +68,12 @@ def draw_chart(
     )
     axes = _axes(frame, x_ticks, y_labels, y_label, size[1])
     lines = "".join(_line(frame, line) for line in series)
-    opening = f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{html.escape(title)}">'
-    return f"{opening}{axes}{lines}</svg>"
+    return framed(*size, title, axes + lines)
+
+
+def framed(width: float, height: float, title: str, content: str) -> str:
+    """Return markup as a picture of this size; a screen reader says the title instead."""
+    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escaped(title)}">{content}</svg>'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +99,7 @@ def _axes(frame: _Frame, x_ticks: Sequence[float], y_ticks: Mapping[float, str],
     for value, label in y_ticks.items():
         y = frame.y(value)
         parts.append(f'<line class="grid" x1="{frame.left:.1f}" x2="{frame.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick end" x="{frame.left - 8:.1f}" y="{y + 4:.1f}">{html.escape(label)}</text>')
+        parts.append(f'<text class="tick end" x="{frame.left - 8:.1f}" y="{y + 4:.1f}">{escaped(label)}</text>')
     for step in x_ticks:
         if step <= frame.x_range[1]:
             parts.append(f'<text class="tick" x="{frame.x(step):.1f}" y="{frame.bottom + 18:.1f}">{step:,.0f}</text>')
@@ -104,7 +108,7 @@ def _axes(frame: _Frame, x_ticks: Sequence[float], y_ticks: Mapping[float, str],
     middle = (frame.top + frame.bottom) / 2
     if y_label:
         parts.append(
-            f'<text class="label" transform="translate(12 {middle:.1f}) rotate(-90)">{html.escape(y_label)}</text>'
+            f'<text class="label" transform="translate(12 {middle:.1f}) rotate(-90)">{escaped(y_label)}</text>'
         )
     return "".join(parts)
 
@@ -119,12 +123,12 @@ def _line(frame: _Frame, line: Series) -> str:
     for point in line.points:
         parts.append(
             f'<circle class="{line.style}" cx="{frame.x(point.step):.1f}" cy="{frame.y(point.value):.1f}" r="4.5">'
-            f"<title>step {point.step:,.0f}: {html.escape(line.label(point.value))}</title></circle>"
+            f"<title>step {point.step:,.0f}: {escaped(line.label(point.value))}</title></circle>"
         )
     for point, anchor, shift in ((line.points[0], "start", 9), (line.points[-1], "end", 0))[-len(line.points) :]:
         parts.append(
             f'<text class="value {anchor}" x="{frame.x(point.step) + shift:.1f}" y="{frame.y(point.value) - 9:.1f}">'
-            f"{html.escape(line.label(point.value))}</text>"
+            f"{escaped(line.label(point.value))}</text>"
         )
     return "".join(parts)
 

@@ -7,6 +7,7 @@ were there; `printable` is for terminals, where they must not arrive.
 
 import math
 import re
+from collections.abc import Sequence
 
 __all__ = [
     "change",
@@ -22,6 +23,7 @@ __all__ = [
     "public_name",
     "quantile",
     "visible",
+    "with_interval",
 ]
 
 _ESCAPE_SEQUENCE = re.compile(
@@ -93,6 +95,12 @@ def perplexity(loss: float | None) -> str:
 def percent(share: float | None) -> str:
     """Return a share of one as whole per cent; a dash for none."""
     return "–" if share is None else f"{100 * share:.0f} %"
+
+
+def with_interval(value: float, interval: Sequence[float], unit: str = "", scale: float = 1) -> str:
+    """Return a number times a scale and its interval, with one decimal."""
+    number, low, high = (f"{scale * end:.1f}" for end in (value, *interval))
+    return f"{number}{unit} ({low} to {high})"
 
 
 def quantile(share: float) -> str:

@@ -6,20 +6,12 @@ was not trained on answers worse, and nothing says so.
 """
 
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
-from alpaca_lora.adapters import (
-    find_adapter,
-    inspect_adapter,
-    load_adapter,
-    locate_base_of,
-    prompter_of,
-    read_sidecar,
-    tokenizer_of,
-)
+from alpaca_lora.adapters import find_trained, inspect_adapter, load_adapter
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.models import Precision, best_precision, check_vocabulary, load_base_model
+from alpaca_lora.models import Precision, check_vocabulary, load_base_model
 from alpaca_lora.prompts import Template
 from alpaca_lora.serving.assistant import Assistant
 
@@ -59,23 +51,19 @@ def load(
         ModelError: the base model cannot be found or loaded.
     """
     _check_choices(precision=(precision, get_args(Precision)), quantization=(quantization, get_args(Quantization)))
-    directory = find_adapter(Path(adapter_dir).expanduser())
-    sidecar = read_sidecar(directory)
-    prompter = prompter_of(directory, sidecar, template, force=force_template)
-    base_dir = locate_base_of(directory, None if base_model is None else str(base_model))
-    inspect_adapter(directory, base_dir)
-    tokenizer = tokenizer_of(directory, base_dir)
-    held = {"method": quantization} if quantization else sidecar.quantization if sidecar else {}
+    trained = find_trained(adapter_dir, base_model=base_model, template=template, force_template=force_template)
+    inspect_adapter(trained.adapter_dir, trained.base_dir)
+    tokenizer = trained.tokenizer()
     model = load_base_model(
-        base_dir,
-        precision=precision or (cast("Precision", sidecar.precision) if sidecar else best_precision()),
-        quantization=QuantizationSettings(**held),
+        trained.base_dir,
+        precision=precision or trained.precision,
+        quantization=QuantizationSettings(method=quantization) if quantization else trained.quantization,
         device=device,
     )
     check_vocabulary(tokenizer, model)
-    if sidecar:
-        model.generation_config.eos_token_id = list(sidecar.stop_ids)
-    return Assistant(load_adapter(model, directory, base_dir), tokenizer, prompter)
+    if trained.sidecar:
+        model.generation_config.eos_token_id = list(trained.sidecar.stop_ids)
+    return Assistant(load_adapter(model, trained.adapter_dir, trained.base_dir), tokenizer, trained.prompter)
 
 
 def _check_choices(**choices: tuple[str | None, tuple[str, ...]]) -> None:

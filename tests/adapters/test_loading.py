@@ -2,29 +2,28 @@ import json
 
 import pytest
 
-from alpaca_lora.adapters import load_adapter, locate_base_of
-from alpaca_lora.adapters.loading import tokenizer_of
+from alpaca_lora.adapters import find_trained, load_adapter
 from alpaca_lora.errors import AdapterError, MissingKeysError, ModelError
 from alpaca_lora.models import load_base_model
 
 
 def test_the_base_is_found_through_the_sidecar(healthy, tiny_base):
-    assert locate_base_of(healthy, None) == tiny_base.resolve()
+    assert find_trained(healthy).base_dir == tiny_base.resolve()
 
 
 def test_a_base_that_the_user_names_comes_first(healthy, tiny_base):
-    assert locate_base_of(healthy, str(tiny_base)) == tiny_base.resolve()
+    assert find_trained(healthy, base_model=tiny_base).base_dir == tiny_base.resolve()
 
 
 def test_without_a_sidecar_the_base_must_be_named(adapter):
     (adapter / "alpaca_lora.json").unlink()
     with pytest.raises(AdapterError, match="name the base model yourself"):
-        locate_base_of(adapter, None)
+        find_trained(adapter, template="alpaca")
 
 
 def test_a_missing_directory_is_said(tmp_path):
     with pytest.raises(AdapterError, match="no adapter at"):
-        locate_base_of(tmp_path / "nowhere", None)
+        find_trained(tmp_path / "nowhere")
 
 
 def test_a_loaded_adapter_is_for_answering(healthy, tiny_base):
@@ -53,10 +52,10 @@ def test_a_tokenizer_of_another_model_is_refused(adapter, tiny_base):
     document["model"]["merges"] = document["model"]["merges"][:5]
     path.write_text(json.dumps(document))
     with pytest.raises(ModelError, match="makes other token ids of ordinary text .* it belongs to another model: copy"):
-        tokenizer_of(adapter, tiny_base)
+        find_trained(adapter).tokenizer()
 
 
 def test_its_own_tokenizer_and_that_of_the_base_are_fine(adapter, tiny_base):
-    own = tokenizer_of(adapter, tiny_base)
+    own = find_trained(adapter).tokenizer()
     (adapter / "tokenizer_config.json").unlink()
-    assert tokenizer_of(adapter, tiny_base)("text") == own("text")
+    assert find_trained(adapter).tokenizer()("text") == own("text")

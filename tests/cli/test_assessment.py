@@ -27,6 +27,11 @@ def test_a_summary_names_every_number_its_interval_and_the_report(evaluate, tmp_
     assert lines[0] == "3 rows, 0 left out; 95 % intervals, seed 42"
     assert lines[-1] == f"report: {tmp_path / 'out/report.html'}"
     assert any(line.startswith("Loss of the reference answers") for line in lines)
+    assert any(line.startswith("Answers that end by themselves within 8 tokens ") for line in lines)
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert page.count("Answers that end by themselves within 8 tokens") == 3  # tile, table and differences
+    assert "<td>Empty answers, share</td>" in page
+    assert "<h3>Empty answers" not in page  # 0 % of both models needs no picture
     assert sum("against tiny-base" in line for line in lines) == 6
     assert "note: Nobody knows what the adapter was trained on" in shown.out
     assert "asking tiny-base0 …" in shown.err
@@ -55,7 +60,30 @@ def test_the_report_holds_the_command_that_repeats_it(evaluate, tmp_path):
         (["--adapter", "a", "--card", "b"], "got --adapter and --card"),
         (["--adapter", "a", "--judge", "gpt"], "--judge must be local or openai, got 'gpt'"),
         (["--adapter", "a", "--judge", "openai"], "needs a model: give its name at the endpoint (--judge-model)"),
-        (["--adapter", "a", "--judge-model", "x", "--budget-usd", "2"], "--judge-model, --budget-usd is for a judge"),
+        (
+            ["--adapter", "a", "--judge-model", "x", "--budget-usd", "2"],
+            "--judge-model, --budget-usd is for --judge local or --judge openai, and does nothing here: leave it out",
+        ),
+        (["--adapter", "a", "--judge", "local", "--base-url", "x"], "--base-url is for --judge openai, and does"),
+        (["--adapter", "a", "--variants", "x", "--by-dataset"], "--variants, --by-dataset is for --annotations, and"),
+        (
+            [
+                "--annotations",
+                "x",
+                "--judge",
+                "openai",
+                "--budget-usd",
+                "3",
+                "--tasks",
+                "x",
+                "--output-dir",
+                "X",
+                "--quiet",
+            ],
+            "--output-dir, --tasks, --judge, --budget-usd, --quiet is for --adapter, and does nothing here",
+        ),
+        (["--annotations", "x", "--rows", "3"], "--rows is for --adapter, and"),
+        (["--card", "x", "--json", "--by-dataset"], "--by-dataset is for --annotations, and does nothing here"),
         (["--adapter", "nowhere"], "no adapter at 'nowhere'"),
         (["--adapter", "a", "--rows", "0"], "config.rows must be an integer of at least 1, got 0"),
         (["--card", "nowhere.md"], "'nowhere.md' cannot be read as a model card"),

@@ -33,6 +33,12 @@ def test_a_table_shows_the_rate_with_its_interval_and_what_it_can_tell(write, ca
     assert "note:" not in shown
 
 
+def test_three_comparisons_tell_nothing_from_one_half(write, capsys):
+    write("a.json", [row(n, 2) for n in range(3)])
+    assert main(["evaluate", "--annotations", "a.json"]) == 0
+    assert "resolution  3 comparisons tell no share from 50 %" in capsys.readouterr().out.splitlines()
+
+
 def test_json_is_one_object_per_model_file_and_part(write, capsys):
     write("a.json", [row(n, 2) for n in range(4)] + [row(n, 1, model="other") for n in range(2)])
     write("b.json", [row(0, 1.5)])

@@ -28,6 +28,17 @@ def test_a_difference_is_made_and_undone(capsys, tmp_path):
     [
         (["weight-diff", "--tuned", "x"], "error: export weight-diff needs --raw DIR and --output-dir DIR"),
         (["recover", "--raw", "x", "--output-dir", "y"], "error: export recover needs --diff DIR"),
+        (
+            ["weight-diff", "--tuned", "x", "--raw", "y", "--output-dir", "z", "--push", "a/b", "--dtype", "f16"],
+            "error: --dtype, --push is for export hf or export gguf or export ollama or export meta or export adapter",
+        ),
+        (
+            ["recover", "--diff", "x", "--raw", "y", "--output-dir", "z", "--base", "original"],
+            "error: --base is for export hf or export gguf or export ollama or export meta, and does nothing here",
+        ),
+        (["hf", "--adapter", "x", "--output-dir", "y", "--diff", "z"], "error: --diff is for export recover, and"),
+        (["hf", "--adapter", "x", "--output-dir", "y", "--llama-cpp", "z"], "error: --llama-cpp is for export gguf or"),
+        (["adapter", "--adapter", "x", "--output-dir", "y", "--base", "original"], "error: --base is for export hf or"),
         (["hf"], "error: export hf needs --adapter DIR and --output-dir DIR"),
         (["onnx", "--adapter", "x", "--output-dir", "y"], "error: format must be one of 'hf', 'adapter', 'meta'"),
         (["hf", "--adapter", "x", "--output-dir", "y"], "error: no adapter at 'x'"),

@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'alpaca-lora[eval]'")
 
 from alpaca_lora.config import EvaluationConfig
-from alpaca_lora.errors import ConfigError
-from alpaca_lora.evaluation.harness import check_tasks, measure_tasks, run_task
+from alpaca_lora.errors import ConfigError, RunError
+from alpaca_lora.evaluation.harness import check_tasks, describe_harness, measure_tasks, run_task
 from alpaca_lora.evaluation.subjects import find_subject
 from alpaca_lora.models import IGNORED, encode_prompt, encode_text, generate_responses, row_losses
 from alpaca_lora.prompts import Prompter
@@ -75,7 +75,7 @@ def seen_by(model):
 
 
 def test_a_local_task_runs_through_our_model_in_our_template(subject, task):
-    prompter, tokenizer = Prompter("alpaca"), subject.tokenizer()
+    prompter, tokenizer = Prompter("alpaca"), subject.tokenizer
     pairs = {
         (number, choice): (
             encode_prompt(tokenizer, prompter.prompt(Record(doc["question"]))), encode_text(tokenizer, choice)
@@ -105,7 +105,7 @@ def test_answers_are_greedy_and_end_at_the_stop(subject, task):
 
         texts = [
             response.text.partition("\n")[0]
-            for response in generate_responses(model, subject.tokenizer(), prompts, Decoding(max_new_tokens=9))
+            for response in generate_responses(model, subject.tokenizer, prompts, Decoding(max_new_tokens=9))
         ]
         found = run_task(path, subject, model, CONFIG)
     assert found["rows"]["exact_match,none"] == [
@@ -161,3 +161,28 @@ def test_an_evaluation_has_the_tasks_beside_its_own_measures(subject, task, tmp_
     assert json.loads(result.results.read_text(encoding="utf-8"))["environment"]["lm_eval"]
     monkeypatch.setattr("alpaca_lora.evaluation.recipe.run_task", None)  # the journal has it
     assert evaluate(subject.adapter_dir, tmp_path / "out", **options).to_json() == result.to_json()
+    task("next_number", CHOICE.replace("answer", "1 - answer"))
+    with pytest.raises(RunError, match=r"versions\.next_number\.yaml was '[0-9a-f]+…, now '"):
+        evaluate(subject.adapter_dir, tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize("changed", ["mine.yaml", "common.yaml", "scoring.py", "docs.jsonl"])
+def test_a_task_is_another_one_when_a_file_that_decides_it_changes(changed, tmp_path, monkeypatch):
+    text = "include: common.yaml\nprocess_results: !function scoring.score\n"
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "common.yaml").write_text(f"dataset_kwargs: {{data_files: '{tmp_path}/docs.jsonl'}}", encoding="utf-8")
+    for name in ("scoring.py", "docs.jsonl", "unrelated.py"):
+        (tmp_path / name).write_text("", encoding="utf-8")
+
+    def described():
+        return describe_harness([str(tmp_path / "mine.yaml"), "hellaswag"])
+
+    before = described()
+    assert list(before) == ["lm_eval", "mine.yaml"]
+    with (tmp_path / "unrelated.py").open("a") as stream:
+        stream.write("# changed\n")
+    monkeypatch.chdir(tmp_path)
+    assert described() == before
+    with (tmp_path / changed).open("a") as stream:
+        stream.write("# changed\n")
+    assert described() != before

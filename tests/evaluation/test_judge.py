@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -204,6 +205,38 @@ def test_a_budget_ends_the_run_without_a_score_and_a_larger_one_pays_for_the_res
     assert len(server.seen) == 2 * 28
     assert asked < 28
     assert result.annotations.read_bytes() == whole.annotations.read_bytes()
+
+
+def budget_for(result, calls):
+    """The largest budget that ends a run like this one after so many calls."""
+    booked = {
+        kind: [event["tokens"] for event in events(result) if event["event"] == kind] for kind in ("answer", "reserve")
+    }
+    return sum(booked["answer"][:calls]) + booked["reserve"][calls] - 1
+
+
+def test_a_budget_that_ends_among_the_repeats_leaves_the_score_and_says_so(judge):
+    with ScriptedTeacher(text=prefer_good) as server:
+        whole = judge(server, "whole", concurrency=1)
+        cut = judge(server, budget_tokens=budget_for(whole, 26), concurrency=1)
+        assert (cut.win_rate, cut.comparisons, cut.repeated) == (whole.win_rate, 12, 2)
+        assert cut.annotations.read_bytes() == whole.annotations.read_bytes()
+        (note,) = cut.notes
+        assert note.startswith("The judge was not asked everything (budget: ")
+        assert judge(server) == replace(whole, directory=cut.directory)
+
+
+def test_a_budget_that_ends_with_enough_verdicts_leaves_the_others_null(judge):
+    sides = {"outputs": answers(["good"] * 20, "new"), "baseline": answers(["bad"] * 20, "old")}
+    with ScriptedTeacher(text=prefer_good) as server:
+        whole = judge(server, "whole", **sides, concurrency=1)
+        for calls in (39, 38):
+            cut = judge(server, str(calls), budget_tokens=budget_for(whole, calls), concurrency=1, **sides)
+            assert (cut.win_rate.n_total, cut.win_rate.n_missing, cut.repeated) == (19, 1, 0)
+            rows = load_annotations(cut.annotations)
+            assert [row.preference is None for row in rows] == [False] * calls + [True] * (40 - calls)
+        with pytest.raises(CoverageError, match=r"18 of 20 comparisons .* \(budget: "):
+            judge(server, "37", budget_tokens=budget_for(whole, 37), concurrency=1, **sides)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alpaca_lora.errors import ConfigError, CoverageError, RecordError, RunError
+from alpaca_lora.errors import ConfigError, CoverageError, ModelError, RecordError, RunError
 from alpaca_lora.evaluation import ModelOutput, load_annotations, load_model_outputs, save_model_outputs
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.records import Record, save_records
@@ -143,6 +143,18 @@ def with_data(adapter, folder, name):
     return copy
 
 
+def test_a_tokenizer_of_another_model_is_refused_as_it_is_in_chat(run, tmp_path):
+    from alpaca_lora.serving import load
+
+    copy = shutil.copytree(run.adapter, tmp_path / "copied")
+    document = json.loads((copy / "tokenizer.json").read_text(encoding="utf-8"))
+    document["model"]["merges"] = document["model"]["merges"][:5]
+    (copy / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
+    for ask in (load, lambda adapter: run(which=adapter)):
+        with pytest.raises(ModelError, match="makes other token ids of ordinary text"):
+            ask(copy)
+
+
 @pytest.fixture(autouse=True)
 def _adapter_at_hand(run, adapter):
     run.adapter = adapter
@@ -195,6 +207,8 @@ def test_a_judge_gives_a_win_rate_a_plot_and_the_rows_that_tell_most(run):
     page = result.report.read_text(encoding="utf-8")
     assert page.count('<circle class="dot"') == 2 * 8
     assert "judged by ruler" in page
+    assert "Few rows: 8 comparisons tell 50 % from 92.5 %, four times in five." in page
+    assert "comparisons tell" not in run("nobody asked").report.read_text(encoding="utf-8")
 
 
 def test_without_enough_verdicts_there_is_a_report_but_no_win_rate(run, tmp_path):

@@ -1,3 +1,5 @@
+import csv
+import gzip
 import json
 
 import pytest
@@ -29,6 +31,55 @@ def test_rows_may_say_what_is_right_and_where_they_belong(tmp_path):
     assert (first.dataset, first.expected, second.regex, third.expected, third.regex) == (
         "sums", "4", "(?i)red|green", None, None,
     )  # fmt: skip
+
+
+CHECKED = [
+    {"instruction": "Add 2 and 2.", "output": "4", "expected": "4", "regex": None},
+    {"instruction": "Name a colour.", "output": "Red", "expected": None, "regex": "Red|Blue"},
+]
+
+
+def write_table(path, rows):
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_parquet(path, rows):
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.jsonl.gz", "a.csv", "a.parquet"])
+def test_every_format_says_what_is_right(name, tmp_path):
+    path = tmp_path / name
+    if name == "a.csv":
+        write_table(path, CHECKED)
+    elif name == "a.parquet":
+        write_parquet(path, CHECKED)
+    elif name.endswith(".gz"):
+        path.write_bytes(gzip.compress(write(tmp_path / "b.jsonl", CHECKED).read_bytes()))
+    else:
+        write(path, CHECKED)
+    tasks = load_evaluation_set(path).tasks
+    assert [(task.expected, task.regex) for task in tasks] == [("4", None), (None, "Red|Blue")]
+
+
+def test_files_of_one_name_keep_their_own_answers(tmp_path):
+    for name, said in (("a", "4"), ("b", "5")):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "x.jsonl", [{"instruction": f"Say {said}.", "output": "", "expected": said}])
+    tasks = load_evaluation_set(tmp_path / "*/x.jsonl").tasks
+    assert [(task.record.instruction, task.expected) for task in tasks] == [("Say 4.", "4"), ("Say 5.", "5")]
+
+
+def test_a_conversation_keeps_what_its_row_says_is_right(tmp_path):
+    turns = [{"role": "user", "content": "Add 2 and 2."}, {"role": "assistant", "content": "4"}]
+    (task,) = load_evaluation_set(write(tmp_path / "a.jsonl", [{"messages": turns, "expected": "4"}])).tasks
+    assert (task.record.output, task.expected) == ("4", "4")
 
 
 @pytest.mark.parametrize(

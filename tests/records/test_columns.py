@@ -137,3 +137,12 @@ def test_what_was_found_is_shown_shortly_and_without_control_characters(faults):
     [fault] = faults("d.jsonl", json.dumps("\x1b[31m" + "x" * 1_000))
     assert fault.startswith("d.jsonl:1: row must be an object (found text '\\x1b[31mxxx")
     assert len(fault) < 160
+
+
+def test_columns_that_are_asked_for_come_with_each_record_and_the_others_are_noted():
+    rows = [{"instruction": "a", "output": "b", "expected": 4, "topic": "sums"}, {"instruction": "c", "output": "d"}]
+    loaded = read_dataset(rows, extra_columns=["expected"])
+    assert [record.extra for record in loaded.records] == [{"expected": 4}, {}]
+    assert "columns that are not read: 'topic'" in loaded.notes
+    assert "columns that are not read: 'expected', 'topic'" in read_dataset(rows).notes
+    assert loaded.records == read_dataset(rows).records
