@@ -88,11 +88,9 @@ def reserve_space(path: Path, size_bytes: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _refuse_link(path)
     with open(path, "wb", opener=_not_through_a_link) as stream:
+        fill = getattr(os, "posix_fallocate", lambda _, start, size: stream.write(bytes(size)))  # macOS has none
         try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(stream.fileno(), 0, size_bytes)
-            else:  # macOS
-                stream.write(bytes(size_bytes))
+            fill(stream.fileno(), 0, size_bytes)
         except OSError:
             path.unlink()
             raise

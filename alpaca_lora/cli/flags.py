@@ -193,7 +193,7 @@ def _own_flag(flag: _Own) -> Any:
 def _setting_flag(setting: _Setting) -> Any:
     kind: Any = list if setting.is_list else bool if setting.is_switch else str
     if setting.name in _MAPPINGS:
-        kind = tyro.conf.UseAppendAction[list]
+        kind = tyro.conf.UseAppendAction[list]  # type: ignore[type-arg]
     return Annotated[
         kind,
         tyro.conf.arg(
