@@ -355,6 +355,7 @@ FAULTS = {
     "server_529": _error(529, message="overloaded"),
     "too_long": _error(400, **_TOO_LONG),
     "no_seed": _error(400, message="Unsupported parameter: 'seed'", param="seed"),
+    "no_temperature": _error(400, message="Unsupported parameter: 'temperature'", param="temperature"),
     "no_schema": _error(400, message="'response_format' of type json_schema is not supported", param="response_format"),
     "other_name": _error(400, message="Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
     "bad_request": _error(400, message="messages: no"),

@@ -99,10 +99,11 @@ class OpenAITeacher:
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 while True:
+                    options = self._options(request)
                     try:
-                        return await self._attempt(request)
+                        return await self._attempt(request, options)
                     except self._openai.APIStatusError as error:
-                        if not self._adapt(error):
+                        if not self._adapt(error, options):
                             raise await self._fault(error) from None
         except TimeoutError:
             raise Fault("timeout", f"no whole answer within {self._deadline_seconds:g} s", billed=True) from None
@@ -137,7 +138,8 @@ class OpenAITeacher:
             )
         return self._made
 
-    async def _attempt(self, request: Request) -> Answer:
+    def _options(self, request: Request) -> dict[str, Any]:
+        """Return what is sent beside the prompt, as far as the endpoint is known to take it."""
         options: dict[str, Any] = {
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
@@ -149,31 +151,38 @@ class OpenAITeacher:
         if request.schema and self.chat:
             schema = {"name": "answer", "strict": True, "schema": request.schema}
             options["response_format"] = {"type": "json_schema", "json_schema": schema}
-        options = {self._names[name]: value for name, value in options.items() if name in self._names}
+        return {self._names[name]: value for name, value in options.items() if name in self._names}
+
+    async def _attempt(self, request: Request, options: Mapping[str, Any]) -> Answer:
         text = request.prompt + request.opening
+        asked: dict[str, Any]
         if self.chat:
             create = self._client.chat.completions.with_raw_response.create
-            options["messages"] = [{"role": "user", "content": text}]
+            asked = {"messages": [{"role": "user", "content": text}]}
         else:
             create = self._client.completions.with_raw_response.create
-            options["prompt"] = text
-        raw = await create(model=self.model, **options, extra_headers={"Idempotency-Key": request.key})
+            asked = {"prompt": text}
+        raw = await create(model=self.model, **asked, **options, extra_headers={"Idempotency-Key": request.key})
         return read_answer(raw.content, raw.headers, redact=self.redact)
 
-    def _adapt(self, error: Any) -> bool:
-        """Leave out or rename an option that the endpoint does not know; tell whether to ask again."""
+    def _adapt(self, error: Any, sent: Mapping[str, Any]) -> bool:
+        """Leave out or rename an option that the endpoint does not know; tell whether to ask again.
+
+        Of several calls under way, each learns of the option from an error of its own: the first one to do so changes
+        what is sent from then on, and the others are asked again all the same.
+        """
         if error.status_code not in (400, 422):
             return False
         text = f"{error.param or ''} {error.message}"
-        if "max_completion_tokens" in text and self._names["max_tokens"] == "max_tokens":
+        if "max_completion_tokens" in text and "max_tokens" in sent:
             self._names["max_tokens"] = "max_completion_tokens"
             return True
         if _TOO_LONG.search(text):
             return False
         for name in _LEAVABLE:
-            if name in self._names and re.search(rf"\b{name}\b", text):
-                del self._names[name]
-                self.notes.append(f"{self._host()} does not take {name!r}, so it is left out")
+            if name in sent and re.search(rf"\b{name}\b", text):
+                if self._names.pop(name, None):
+                    self.notes.append(f"{self._host()} does not take {name!r}, so it is left out")
                 return True
         return False
 

@@ -1,11 +1,12 @@
 """Every fault of a teacher that the catalogue names, against a server on loopback that commits it."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 
 from alpaca_lora.errors import ConfigError, TeacherRefusedError
-from alpaca_lora.teachers import Fault, OpenAITeacher, Usage
+from alpaca_lora.teachers import Fault, OpenAITeacher, Request, Usage
 from tests.scripted_teacher import FAULTS, ScriptedTeacher, redirecting
 
 SHOWN_KEY = ("sk-canary", "c2stY2FuYXJ5", "fedcba9876543210-yranac-ks")
@@ -167,6 +168,25 @@ def test_max_tokens_is_renamed_where_it_has_another_name(ask):
         ask(server)
     assert server.seen[1]["body"]["max_completion_tokens"] == 50
     assert "max_tokens" not in server.seen[1]["body"]
+
+
+@pytest.mark.parametrize(("option", "fault"), [("max_tokens", "other_name"), ("temperature", "no_temperature")])
+def test_calls_under_way_that_were_sent_with_an_option_are_all_asked_again_without_it(key, option, fault):
+    def refuse(key, attempt):
+        asked = [request["body"] for request in server.seen if request["key"] == key]
+        return fault if option in asked[-1] else None
+
+    async def all_at_once(teacher):
+        requests = [Request(key=f"run/tasks/{number}", prompt="Name a colour.", max_tokens=50) for number in range(8)]
+        try:
+            return await asyncio.gather(*(teacher.answer(request) for request in requests))
+        finally:
+            await teacher.close()
+
+    with ScriptedTeacher(script=refuse, latency_seconds=0.2) as server:
+        answers = asyncio.run(all_at_once(OpenAITeacher("teacher-a", base_url=server.url, deadline_seconds=30)))
+    assert len(answers) == 8
+    assert sum(option in request["body"] for request in server.seen) > 1
 
 
 def test_completions_go_on_with_the_text(ask):
