@@ -32,6 +32,10 @@ _LEAVABLE = ("response_format", "seed", "top_p", "temperature", "stop")
 _TOO_LONG = re.compile(r"context.{0,20}(length|window|size)|too long|maximum.{0,40}tokens|reduce (your|the)", re.I)
 _NO_MONEY = re.compile(r"insufficient_quota|billing|exceeded your current quota|credit", re.I)
 _FILTERED = re.compile(r"content_filter|content_policy|content management policy", re.I)
+_TURNED_AWAY = (407, 409, 425, 503, 529)
+"""Statuses of somebody who did not take the request: a proxy, a lock, an endpoint that has no room. Any other failure,
+as a gateway's 504 or 408, may come after the model has written its answer, which is billed then."""
+
 _NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
 
 
@@ -193,10 +197,10 @@ class OpenAITeacher:
             return Fault("quota", f"{self._host()} has no more credit for this key ({said})")
         if status == 429:
             return Fault("busy", f"{self._host()} is busy ({said})", retry_after=_retry_after(error.response.headers))
-        if status >= 500 or status in (407, 408, 409, 425):
+        if status >= 500 or status == 408 or status in _TURNED_AWAY:
             kind: FaultKind = "connection" if status == 407 else "server"
-            wait = _retry_after(error.response.headers)
-            return Fault(kind, f"{self._host()} failed with {status} ({said})", retry_after=wait)
+            wait, billed = _retry_after(error.response.headers), status not in _TURNED_AWAY
+            return Fault(kind, f"{self._host()} failed with {status} ({said})", retry_after=wait, billed=billed)
         if status == 413 or (status in (400, 422) and (_TOO_LONG.search(detail) or _FILTERED.search(detail))):
             return Fault("unfit", f"{self._host()} does not accept this request ({said})")
         return Fault("refused", await self._refusal(status, said))
