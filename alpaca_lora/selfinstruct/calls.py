@@ -32,6 +32,8 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _MOST_TRIES = 20
 _PATIENCE = 6
 _MINUTE = 60.0
+_LARGEST_CONTEXT = 2**24
+"""More tokens than any model takes or writes at once."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -150,10 +152,8 @@ class Caller:
             raise
         finally:
             self._settled.set()
-        used = answer.usage
-        if used is None or used.prompt_tokens > worst.prompt_tokens or used.completion_tokens > worst.completion_tokens:
-            used = None
-        self.ledger.settle(attempt, priced.booking(used or worst), answer, estimated=used is None)
+        used = _billable(answer.usage, worst)
+        self.ledger.settle(attempt, priced.booking(used), answer, estimated=used != answer.usage)
         self._failures = 0
 
     async def _reserve(self, key: str, booking: Booking) -> int:
@@ -268,6 +268,23 @@ def run_in_a_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run(work())
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: asyncio.run(work())).result()
+
+
+def _billable(reported: Usage | None, worst: Usage) -> Usage:
+    """Return the usage to book for an answer: the reported one, or the worst case where none can be believed.
+
+    More than the worst case is believed too, since an endpoint may bill what cannot be seen from here: a prompt of its
+    own, thoughts that `max_tokens` does not end. That may lift the sum above the budget, which then admits no other
+    call. What is above any model's context is a slip or a lie; it counts as not reported, so that no answer can book
+    more than that.
+    """
+    if reported is None or max(reported.prompt_tokens, reported.completion_tokens) > _LARGEST_CONTEXT:
+        return worst
+    if reported.prompt_tokens <= worst.prompt_tokens and reported.completion_tokens <= worst.completion_tokens:
+        return reported
+    return Usage(
+        max(reported.prompt_tokens, worst.prompt_tokens), max(reported.completion_tokens, worst.completion_tokens)
+    )
 
 
 def _plain(amount: Decimal) -> str:
