@@ -20,7 +20,7 @@ from alpaca_lora.teachers.protocol import Answer, Fault, FaultKind, Request
 from alpaca_lora.teachers.secrets import read_key
 from alpaca_lora.teachers.transport import make_http_client
 
-__all__ = ["OPENAI_URL", "OpenAITeacher"]
+__all__ = ["OPENAI_URL", "OpenAITeacher", "is_here"]
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -46,7 +46,7 @@ class OpenAITeacher:
         model: the model's name at the endpoint.
         base_url: the endpoint, up to and with `/v1`.
         chat: ask for a chat message; False asks the older completions, which go on with a text.
-        api_key_env: environment variable with the key. An endpoint on this machine needs none.
+        api_key_env: environment variable with the key. An endpoint on this machine needs none; None sends it none.
         deadline_seconds: longest time for one attempt as a whole.
         connections: how many are kept open at most.
         proxy: URL of a proxy; None asks directly, whatever the environment says.
@@ -65,7 +65,7 @@ class OpenAITeacher:
         *,
         base_url: str = OPENAI_URL,
         chat: bool = True,
-        api_key_env: str = "OPENAI_API_KEY",
+        api_key_env: str | None = "OPENAI_API_KEY",
         deadline_seconds: float = 300.0,
         connections: int = 64,
         proxy: str | None = None,
@@ -74,7 +74,7 @@ class OpenAITeacher:
         self.notes: list[str] = []
         self._deadline_seconds = deadline_seconds
         self._names = {"max_tokens": "max_tokens"} | {name: name for name in _LEAVABLE}
-        here = _is_here(self.base_url)
+        here = is_here(self.base_url)
         self._key = read_key(api_key_env, needed=not here)
         if not here and self.base_url.startswith("http:"):
             raise ConfigError(f"base_url {base_url!r} would send the key unencrypted to another machine: use https")
@@ -230,7 +230,7 @@ class OpenAITeacher:
         return "".join(character if character.isprintable() else "?" for character in line)[:300]
 
 
-def _is_here(base_url: str) -> bool:
+def is_here(base_url: str) -> bool:
     """Tell whether an endpoint is on this machine.
 
     Raises:

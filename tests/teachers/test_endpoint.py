@@ -242,6 +242,14 @@ def test_a_missing_key_is_asked_for_by_the_name_of_its_variable(monkeypatch):
         OpenAITeacher("m", base_url="https://example.com/v1", api_key_env="MY_KEY")
 
 
+def test_no_key_is_sent_where_none_is_named_and_only_this_machine_needs_none(ask):
+    with ScriptedTeacher() as server:
+        ask(server, api_key_env=None)
+    assert server.seen[0]["headers"]["authorization"] == "Bearer none"
+    with pytest.raises(TeacherRefusedError, match="api_key_env is None: set it"):
+        OpenAITeacher("m", base_url="https://example.com/v1", api_key_env=None)
+
+
 @pytest.mark.catalogue(109)
 def test_a_key_is_nowhere_in_a_teacher_that_is_looked_at(key):
     teacher = OpenAITeacher("m", base_url="https://example.com/v1")
