@@ -100,6 +100,30 @@ def test_an_unknown_model_stops_at_once(generate):
     assert len(server.seen) == 1
 
 
+@pytest.mark.catalogue(114)
+def test_a_run_whose_model_was_mistyped_may_be_begun_anew(generate, server, tmp_path):
+    with (
+        ScriptedTeacher(script=lambda key, attempt: "no_model") as other,
+        pytest.raises(TeacherRefusedError),
+    ):
+        generate(other)
+    name = lambda: json.loads((tmp_path / "run" / "journal.jsonl").read_text().splitlines()[0])["run"]  # noqa: E731
+    before = name()
+    assert written(generate(server)) == written(generate(server, "clean"))
+    assert name() != before
+
+
+@pytest.mark.parametrize("fault", ["server_504", None], ids=["a doubt", "an answer"])
+def test_a_run_that_may_have_cost_something_is_not_begun_anew(generate, server, fault):
+    script = lambda key, attempt: "wrong_key" if server.attempts[key] > 1 or key != "tasks/0" else fault  # noqa: E731
+    server.script = script
+    with pytest.raises(TeacherRefusedError):
+        generate(server, concurrency=1)
+    server.script = None
+    with pytest.raises(RunError, match=r"holds another run: config\.seed was 42, now 7"):
+        generate(server, seed=7)
+
+
 @pytest.mark.catalogue(115)
 def test_a_redirect_stops_at_once(generate, monkeypatch):
     with ScriptedTeacher() as trap, ScriptedTeacher(script=lambda key, attempt: "moved") as server:
