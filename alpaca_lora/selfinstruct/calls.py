@@ -8,6 +8,7 @@ Waiting is measured by the monotonic clock: a clock that is set back or a night 
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
@@ -97,7 +98,7 @@ class Caller:
         self._end: BaseException | None = None
         self._failures = 0
         self._sent: deque[tuple[float, int]] = deque()
-        self._began = asyncio.get_running_loop().time()
+        self._ends = asyncio.get_running_loop().time() + (math.inf if limits.seconds is None else limits.seconds)
 
     def halt(self, end: BaseException) -> None:
         """Let calls under way finish, and begin no other: whoever wants to is answered with `end`."""
@@ -172,8 +173,7 @@ class Caller:
     async def _wait_for_rate(self, tokens: int) -> None:
         """Wait until no window of a minute holds more requests or tokens than it may."""
         now = asyncio.get_running_loop().time
-        if self.limits.seconds is not None and now() - self._began > self.limits.seconds:
-            self.halt(Stop("time", f"the time of {self.limits.seconds:g} s is over"))
+        self._check_time()
         most_requests, most_tokens = self.limits.requests_per_minute, self.limits.tokens_per_minute
         while not self._end and self._sent:
             while self._sent and now() - self._sent[0][0] > _MINUTE:
@@ -204,8 +204,18 @@ class Caller:
         await self._sleep(pause)
 
     async def _sleep(self, seconds: float) -> None:
+        """Wait, but no longer than the run may take; after that nothing more is sent."""
+        left = self._seconds_left()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._halted.wait(), seconds)
+            await asyncio.wait_for(self._halted.wait(), min(seconds, left))
+        self._check_time(left - seconds)
+
+    def _seconds_left(self) -> float:
+        return self._ends - asyncio.get_running_loop().time()
+
+    def _check_time(self, left: float = math.inf) -> None:
+        if min(left, self._seconds_left()) <= 0:
+            self.halt(Stop("time", f"the time of {self.limits.seconds:g} s is over"))
 
     def _over(self, booking: Booking) -> str:
         booked, caps = self.ledger.total, []
@@ -275,16 +285,12 @@ def _billable(reported: Usage | None, worst: Usage) -> Usage:
 
     More than the worst case is believed too, since an endpoint may bill what cannot be seen from here: a prompt of its
     own, thoughts that `max_tokens` does not end. That may lift the sum above the budget, which then admits no other
-    call. What is above any model's context is a slip or a lie; it counts as not reported, so that no answer can book
-    more than that.
+    call. Only what is above any model's context is a slip or a lie, so no answer can book more than that.
     """
     if reported is None or max(reported.prompt_tokens, reported.completion_tokens) > _LARGEST_CONTEXT:
         return worst
-    if reported.prompt_tokens <= worst.prompt_tokens and reported.completion_tokens <= worst.completion_tokens:
-        return reported
-    return Usage(
-        max(reported.prompt_tokens, worst.prompt_tokens), max(reported.completion_tokens, worst.completion_tokens)
-    )
+    larger = reported.at_least(worst)
+    return reported if larger == worst else larger
 
 
 def _plain(amount: Decimal) -> str:

@@ -246,6 +246,34 @@ def test_after_the_time_nothing_more_is_sent(tmp_path):
     assert (stop.status, actor.sent) == ("time", [])
 
 
+@pytest.mark.catalogue(126)
+@pytest.mark.parametrize(
+    ("requests", "retry_after", "limits"),
+    [(2, None, {"requests_per_minute": 1}), (2, None, {"tokens_per_minute": 150}), (1, 100, {})],
+)
+def test_no_wait_outlasts_the_time_and_nothing_is_sent_after_it(tmp_path, monkeypatch, requests, retry_after, limits):
+    waits, wait_for = [], asyncio.wait_for
+
+    async def shortened(awaited, seconds):
+        waits.append(seconds)
+        return await wait_for(awaited, min(seconds, 0.1))
+
+    class Slow(Actor):
+        async def answer(self, request):
+            if retry_after is not None:
+                self.sent.append(1)
+                raise Fault("busy", "slow", retry_after=retry_after)
+            return await super().answer(request)
+
+    monkeypatch.setattr("alpaca_lora.selfinstruct.calls._MINUTE", 2)
+    monkeypatch.setattr(asyncio, "wait_for", shortened)
+    actor = Slow()
+    _, _, stop = session(tmp_path / "a.jsonl", actor, Budget(), requests, concurrency=1, seconds=1, **limits)
+    assert (stop.status, len(actor.sent)) == ("time", 1)
+    assert waits
+    assert max(waits) <= 1
+
+
 @pytest.mark.catalogue(129)
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
     draw = random.Random(0)
