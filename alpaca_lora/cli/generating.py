@@ -11,6 +11,7 @@ import tyro
 
 from alpaca_lora.config import SelfInstructConfig, Settings
 from alpaca_lora.errors import ConfigError
+from alpaca_lora.reporting.wording import printable
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -111,11 +112,8 @@ def generate_records(options: GenerateOptions) -> int:
     teacher = _teacher(options, options.model, options.base_url, options.api_key_env)
     answers, judge = _other(options, "answers"), _other(options, "judge")
     if options.dry_run:
-        print(
-            _render_plan(
-                prepare_generation(teacher, options.output_dir, config=options.config, answers=answers, judge=judge)
-            )
-        )
+        prepared = prepare_generation(teacher, options.output_dir, config=options.config, answers=answers, judge=judge)
+        _print_lines(_render_plan(prepared))
         return 0
     result = generate_instructions(
         teacher,
@@ -125,7 +123,10 @@ def generate_records(options: GenerateOptions) -> int:
         judge=judge,
         progress=not options.quiet,
     )
-    print(result.records if options.quiet else render_generation(result.summary, output_dir=options.output_dir))
+    if options.quiet:
+        print(result.records)
+    else:
+        _print_lines(render_generation(result.summary, output_dir=options.output_dir))
     if result.status != "completed":
         print(f"note: not complete ({result.status}); the same command goes on", file=sys.stderr)
     return 0 if result.status == "completed" else _RESUMABLE
@@ -189,6 +190,11 @@ def _key_variable(options: GenerateOptions, role: str, base_url: str | None) -> 
         f"--{role} asks {host}, and the key in {options.api_key_env} is for {main}, so it is not sent there: name the "
         f"variable that holds the key for {host} with --{role}-api-key-env"
     )
+
+
+def _print_lines(text: str) -> None:
+    """Print what a teacher or a seed task may have had its words in, line by line, so that none can hide another."""
+    print("\n".join(map(printable, text.split("\n"))))
 
 
 def _render_plan(prepared: "Preparation") -> str:

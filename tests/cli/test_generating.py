@@ -152,3 +152,34 @@ def test_another_host_needs_a_key_of_its_own(generate, server, role, capsys, mon
 def test_a_local_teacher_is_not_asked_in_the_place_of_an_endpoint(flags, named, capsys, tmp_path):
     assert main(["generate", "--output-dir", str(tmp_path / "run"), "--dry-run", *flags]) == 2
     assert f"so it has no use for {named}: add --teacher openai" in capsys.readouterr().err
+
+
+NASTY = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
+
+
+def test_no_word_of_a_teacher_does_anything_to_a_terminal(generate, capsys, tmp_path):
+    def text(prompt):
+        if prompt.startswith("Field:"):
+            return f"- {NASTY}Bees in cities"
+        task = {"instruction": f"\x9b31m\u202eDescribe {len(prompt)} bees of a city.", "output": "They are small."}
+        return json.dumps({"tasks": [task]})
+
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"m": {"input": 1, "output": 2}}')
+    with ScriptedTeacher(text=text) as server:
+        field = ["--domain", "bees", "--num", "1", "--budget-tokens", "1000000", "--profile", "modern"]
+        assert generate(server, *field) == 0
+    said = capsys.readouterr().out
+    assert "Bees in cities 1" in said
+    assert "verbs       describe 1" in said
+    assert not any(character in said for character in "\x1b\x07\x9b\u202e")
+
+
+def test_a_dry_run_shows_seed_tasks_without_their_control_characters(generate, server, capsys, tmp_path):
+    seeds = tmp_path / "seeds.jsonl"
+    rows = [{"instruction": f"{NASTY}Name {number} birds.", "output": "Puffin."} for number in range(9)]
+    seeds.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert generate(server, "--budget-tokens", "100000", "--dry-run", "--seeds", str(seeds)) == 0
+    said = capsys.readouterr().out
+    assert " birds." in said
+    assert not any(character in said for character in "\x1b\x07\x9b\u202e")
