@@ -68,7 +68,7 @@ def curate(
     Args:
         source: `alpaca-mini`, a file, a Hub dataset, or rows; empty outputs are read, and found.
         output_dir: new, empty, or that of an earlier curation, which is replaced.
-        against: sets that a model will be evaluated on; what is like them is dropped.
+        against: sets that a model will be evaluated on, or their rows set aside for that; what is like them is dropped.
         settings: thresholds and actions.
         column_map: which column is which field, as for `load_records`.
         replay: directory of an earlier curation of the same data, whose findings are decided on anew.
@@ -88,7 +88,7 @@ def curate(
     sets = {str(path): read_dataset(path, allow_empty_output=True) for path in against}
     contract = _contract(loaded, sets, settings)
     if replay is None:
-        held_out = {name: data.records for name, data in sets.items()} | {"held-out rows": loaded.heldout}
+        held_out = {name: one.heldout or one.records for name, one in sets.items()} | {"held-out rows": loaded.heldout}
         records, measured = _measure(loaded.records, held_out, settings, on_progress)
     else:
         records = [repair_record(record, settings)[0] for record in loaded.records]

@@ -7,7 +7,7 @@ import pytest
 from alpaca_lora.curation import CurationSettings, curate
 from alpaca_lora.curation.outputs import OUTPUTS
 from alpaca_lora.errors import ConfigError, RecordError, RunError
-from alpaca_lora.records import load_records
+from alpaca_lora.records import load_records, read_dataset
 from alpaca_lora.records.writing import canonical_lines
 
 
@@ -132,6 +132,17 @@ def test_what_is_held_out_is_left_out(source, tmp_path):
     result = curate(source, tmp_path / "out", against=[held_out])
     assert {item.rule: item.dropped for item in result.rules}["contamination"] == 1
     assert "leaves" not in result.data.read_text(encoding="utf-8")
+
+
+def test_of_a_set_with_rows_for_evaluation_only_these_are_held_out(tmp_path):
+    mini = read_dataset("alpaca-mini")
+    trained, evaluated = mini.records[0], mini.heldout[0]
+    source = tmp_path / "set.jsonl"
+    source.write_bytes(canonical_lines([trained, evaluated]))
+    result = curate(source, tmp_path / "out", against=["alpaca-mini"])
+    assert load_records(result.data) == [trained]
+    (dropped,) = lines(tmp_path / "out" / "dropped.jsonl")
+    assert (dropped["rule"], dropped["instruction"]) == ("contamination", evaluated.instruction)
 
 
 def test_the_packaged_records_stay_but_for_one_that_is_much_like_another(tmp_path):
