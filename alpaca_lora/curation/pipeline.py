@@ -133,6 +133,7 @@ def _check_directory(target: Path, source: Source) -> Path:
     data = Path(source) if isinstance(source, str | os.PathLike) and os.path.isfile(source) else None
     if not (target / CONTRACT).is_file():
         _runs.check_output_dir(target, base_dir=None, data=data)
+        _files.put_back(target.resolve())  # an earlier curation, if any; the parent is anybody's, so it is not swept
         return target
     if data is not None and data.resolve().parent == target.resolve():
         raise ConfigError(f"output_dir {str(target)!r}: it holds the data {data.name!r}; give a new or empty directory")

@@ -163,6 +163,43 @@ def test_an_earlier_curation_is_replaced_and_anything_else_is_not(source, tmp_pa
         curate(source, source.parent)
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from alpaca_lora.curation import curate
+replace = Path.replace
+def killed_at_the_second_rename(path, target):
+    if path.is_dir() and path.name.startswith(".staging-"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(path, target)
+Path.replace = killed_at_the_second_rename
+curate(sys.argv[1], sys.argv[2])
+"""
+
+
+def test_an_earlier_curation_is_back_after_a_kill_between_the_two_renames(source, tmp_path, run_python, monkeypatch):
+    curate(source, tmp_path / "runs" / "out")
+    first = contents(tmp_path / "runs" / "out")
+    other = tmp_path / "runs" / ".staging-of-another-process"
+    other.mkdir()
+    monkeypatch.chdir(tmp_path / "runs")
+    assert run_python("-c", KILLED, source, "out", cwd=tmp_path / "runs").returncode < 0
+    assert not (tmp_path / "runs" / "out").exists()
+    with pytest.raises(RecordError):
+        curate(tmp_path / "none.jsonl", "out")
+    assert contents(tmp_path / "runs" / "out") == first
+    assert other.exists()
+
+
+def test_a_link_is_not_taken_for_an_earlier_curation(source, tmp_path):
+    curate(source, tmp_path / "elsewhere" / "out")
+    first = contents(tmp_path / "elsewhere" / "out")
+    (tmp_path / ".retired-out").symlink_to(tmp_path / "elsewhere" / "out")
+    curate(source, tmp_path / "out", settings=CurationSettings(actions={"refusal": "drop"}))
+    assert contents(tmp_path / "elsewhere" / "out") == first
+    assert contents(tmp_path / "out") != first
+
+
 def test_a_file_that_cannot_be_read_leaves_nothing(tmp_path):
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"instruction": 3, "output": "x"}\n', encoding="utf-8")
