@@ -70,13 +70,11 @@ def append_durably(stream: IO[str], lines: str) -> None:
     Raises:
         OSError: they could not be written; the file ends where it ended before.
     """
-    descriptor = stream.fileno()
+    descriptor, data = stream.fileno(), lines.encode("utf-8")
     before = os.fstat(descriptor).st_size
-    data = lines.encode("utf-8")
     try:
-        written = 0
-        while written < len(data):
-            written += os.write(descriptor, data[written:])
+        while data:
+            data = data[os.write(descriptor, data) :]
         os.fsync(descriptor)
     except OSError:
         os.ftruncate(descriptor, before)
@@ -143,11 +141,9 @@ def remove_directory(path: Path) -> None:
 def open_journal(path: Path) -> IO[str]:
     """Open a JSON-lines file for appending, after cutting off a last line that a crash left without its end."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        content = path.read_bytes()
-        complete = content.rfind(b"\n") + 1
-        if complete < len(content):
-            write_bytes(path, content[:complete])
+    content = path.read_bytes() if path.exists() else b""
+    if content and not content.endswith(b"\n"):
+        write_bytes(path, content[: content.rfind(b"\n") + 1])
     _refuse_link(path)
     return open(path, "a", encoding="utf-8", newline="\n", opener=_not_through_a_link)
 
@@ -156,9 +152,8 @@ def open_journal(path: Path) -> IO[str]:
 def new_directory(path: Path) -> Iterator[Path]:
     """Build a directory that appears at `path` complete or not at all.
 
-    An existing directory at `path` is replaced at the end, never changed in place. Replacing takes two renames; a crash
-    between them leaves the old directory under a hidden name, from which `sweep_staging` puts it back. A link at `path`
-    stays, and what it leads to is made or replaced.
+    An existing directory at `path` is replaced at the end by two renames; a crash between them leaves it under a hidden
+    name until `put_back` or `sweep_staging` is called. A link at `path` stays; what it leads to is made or replaced.
 
     Args:
         path: where the directory shall be.
@@ -199,10 +194,16 @@ def _swap(staged: Path, path: Path) -> None:
     try:
         staged.replace(path)
     except BaseException:
-        if retired.exists():
-            retired.replace(path)
+        put_back(path)
         raise
     shutil.rmtree(retired, ignore_errors=True)
+
+
+def put_back(path: Path) -> None:
+    """Restore the directory that a killed writer was replacing; nothing beside it is touched, so no lock is needed."""
+    retired = path.with_name(f"{_RETIRED_PREFIX}{path.name}")
+    if retired.is_dir() and not retired.is_symlink() and not path.exists():
+        retired.replace(path)
 
 
 def sweep_staging(directory: Path) -> None:
@@ -211,11 +212,8 @@ def sweep_staging(directory: Path) -> None:
     Call it only while holding the directory's lock.
     """
     for retired in directory.glob(f"{_RETIRED_PREFIX}*"):
-        path = directory / retired.name.removeprefix(_RETIRED_PREFIX)
-        if path.exists():
-            shutil.rmtree(retired)
-        else:
-            retired.replace(path)
+        put_back(directory / retired.name.removeprefix(_RETIRED_PREFIX))
+        shutil.rmtree(retired, ignore_errors=True)
     for item in directory.glob(f"{_STAGING_PREFIX}*"):
         if item.is_dir():
             shutil.rmtree(item, ignore_errors=True)

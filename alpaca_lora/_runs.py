@@ -113,6 +113,8 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
     """
     path = run_dir / CONTRACT
     if not path.exists() or not _worth_keeping(run_dir):
+        if path.exists():
+            (run_dir / JOURNAL).unlink(missing_ok=True)
         _files.write_json(path, contract)
         return Entry(complete=False)
     if resume == "never":
@@ -161,10 +163,30 @@ def record_status(run_dir: Path, status: Status, reason: str = "") -> None:
 
 
 def _worth_keeping(run_dir: Path) -> bool:
-    """Tell whether a run left more than its intention; one that failed before its first checkpoint may be done anew."""
-    return any((run_dir / name).exists() for name in (COMPLETE, JOURNAL, "adapter")) or any(
-        run_dir.glob("checkpoint-*")
-    )
+    """Tell whether a run left more than its intention.
+
+    One that failed before its first checkpoint may be done anew, and so may one whose teacher has answered nothing.
+    """
+    if any((run_dir / name).exists() for name in (COMPLETE, "adapter")) or any(run_dir.glob("checkpoint-*")):
+        return True
+    return (run_dir / JOURNAL).exists() and _holds_work(run_dir / JOURNAL)
+
+
+def _holds_work(journal: Path) -> bool:
+    """Tell whether a journal holds more than calls that were surely not billed; an unknown line counts as more."""
+    under_way = set()
+    for line in journal.read_bytes().split(b"\n")[:-1]:
+        try:
+            event = json.loads(line)
+            if event["event"] == "reserve":
+                under_way.add(event["attempt"])
+            elif event["event"] == "release":
+                under_way.remove(event["attempt"])
+            elif event["event"] not in ("start", "skip"):
+                return True
+        except (LookupError, TypeError, ValueError, RecursionError):
+            return True
+    return bool(under_way)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -59,8 +59,11 @@ SYLLABLES = [
 ]
 TRANSIENT = (
     "busy",
+    "server_408",
     "server_500",
+    "server_502",
     "server_503",
+    "server_504",
     "server_529",
     "html",
     "empty_body",
@@ -278,8 +281,10 @@ async def _answer(server, writer, *, key, usage, text, headers, fault):
     return await _send(writer, 200, json.dumps(document), more=more)
 
 
-def _error(status, *, more=(), **fields):
-    async def send(server, writer, *, headers, **_):
+def _error(status, *, more=(), billed=False, **fields):
+    async def send(server, writer, *, key, usage, headers, **_):
+        if billed:
+            server.charge(key, usage)
         said = headers.get("authorization", "")
         word = said.removeprefix("Bearer ")
         message = f"{fields.get('message', 'no')} ({said}; {base64.b64encode(word.encode()).decode()}; {word[::-1]})"
@@ -348,13 +353,15 @@ FAULTS = {
     "busy_negative": _error(429, message="slow", more=["retry-after: -5"]),
     "busy_for_ever": _error(429, message="slow", more=["retry-after: 1000000000"]),
     "no_quota": _error(429, message="You exceeded your current quota", code="insufficient_quota"),
-    "server_500": _error(500, message="oops"),
-    "server_502": _error(502, message="bad gateway"),
+    "server_408": _error(408, message="took too long", billed=True),
+    "server_500": _error(500, message="oops", billed=True),
+    "server_502": _error(502, message="bad gateway", billed=True),
     "server_503": _error(503, message="unavailable"),
-    "server_504": _error(504, message="gateway timeout"),
+    "server_504": _error(504, message="gateway timeout", billed=True),
     "server_529": _error(529, message="overloaded"),
     "too_long": _error(400, **_TOO_LONG),
     "no_seed": _error(400, message="Unsupported parameter: 'seed'", param="seed"),
+    "no_temperature": _error(400, message="Unsupported parameter: 'temperature'", param="temperature"),
     "no_schema": _error(400, message="'response_format' of type json_schema is not supported", param="response_format"),
     "other_name": _error(400, message="Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
     "bad_request": _error(400, message="messages: no"),

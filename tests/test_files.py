@@ -214,6 +214,18 @@ def test_a_killed_process_gives_its_lock_back(tmp_path, start):
         assert (tmp_path / ".lock").exists()
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize(
+    "restore", [lambda path: _files.put_back(path), lambda path: _files.sweep_staging(path.parent)]
+)
+def test_what_a_killed_writer_was_replacing_is_restored_unless_it_was_replaced(tmp_path, replaced, restore):
+    _files.write_text(tmp_path / ".retired-adapter" / "weights", "old")
+    if replaced:
+        _files.write_text(tmp_path / "adapter" / "weights", "new")
+    restore(tmp_path / "adapter")
+    assert (tmp_path / "adapter" / "weights").read_text() == ("new" if replaced else "old")
+
+
 def test_sweeping_leaves_everything_but_what_writers_left(tmp_path):
     for name in (".staging-a/weights", ".staging-b", ".lock", "checkpoint-8/weights"):
         _files.write_text(tmp_path / name, "")

@@ -13,6 +13,7 @@ from alpaca_lora._runs import (
     _FREE_UNLESS_BEST,
     COMPLETE,
     CONTRACT,
+    JOURNAL,
     METRICS,
     STATUS,
     check_output_dir,
@@ -358,3 +359,33 @@ def test_a_path_that_cannot_be_is_refused(tmp_path):
     for path in (tmp_path / "a", tmp_path / "with\0nul"):
         with pytest.raises(ConfigError, match="it cannot be used"):
             check_output_dir(path, base_dir=None, data=None)
+
+
+START, RESERVE, RELEASE = ({"event": name, "attempt": 1} for name in ("start", "reserve", "release"))
+
+
+@pytest.mark.parametrize(
+    ("events", "kept"),
+    [
+        ([], False),
+        ([START], False),
+        ([START, RESERVE, RELEASE], False),
+        ([START, RESERVE, RELEASE, {"event": "skip"}], False),
+        ([START, RESERVE], True),
+        ([START, RESERVE, {"event": "doubt", "attempt": 1}], True),
+        ([START, RESERVE, {"event": "answer", "attempt": 1}], True),
+        ([START, RESERVE, RELEASE, {"event": "new"}], True),
+        ([RELEASE], True),
+        ([{"piece": "adapter/answers", "value": []}], True),
+        ([7], True),
+    ],
+)
+def test_a_journal_without_an_answer_or_a_doubt_keeps_nobody_from_beginning_anew(tmp_path, events, kept):
+    enter_run(tmp_path, WANTED, resume="auto")
+    (tmp_path / JOURNAL).write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    if kept:
+        with pytest.raises(RunError, match="holds another run"):
+            enter_run(tmp_path, changed(base_model="x"), resume="auto")
+    else:
+        assert not enter_run(tmp_path, changed(base_model="x"), resume="auto").complete
+    assert (tmp_path / JOURNAL).exists() is kept

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_args
+from urllib.parse import urlsplit
 
 import tyro
 
 from alpaca_lora.cli.conversation import text_flag
 from alpaca_lora.config import SelfInstructConfig, Settings
 from alpaca_lora.errors import ConfigError
+from alpaca_lora.reporting.wording import printable
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["LOCAL_MODEL", "GenerateOptions", "generate_records", "setting_flags"]
 
 _RESUMABLE = 3
+_OTHERS = ("answers", "judge")
+_URL = "@http"
 LOCAL_MODEL = "smollm2-135m"
 
 
@@ -76,6 +80,12 @@ class GenerateOptions:
     judge: Annotated[str | None, text_flag("MODEL[@URL]", "none")] = None
     """Let this model judge each output, and keep only those that it finds right."""
 
+    answers_api_key_env: Annotated[str | None, _text("NAME", "that of --api-key-env, for the same host only")] = None
+    """Environment variable that holds the key for the endpoint of --answers; one on another host needs its own."""
+
+    judge_api_key_env: Annotated[str | None, _text("NAME", "that of --api-key-env, for the same host only")] = None
+    """Environment variable that holds the key for the endpoint of --judge; one on another host needs its own."""
+
     dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
     """Show the first request, what it may cost and what differs from the published recipe; ask nobody."""
 
@@ -95,14 +105,12 @@ def generate_records(options: GenerateOptions) -> int:
     """Run one session of generation, and return 0 when it is complete, 3 when the same command can go on."""
     from alpaca_lora.selfinstruct import generate_instructions, prepare_generation, render_generation
 
-    teacher = _teacher(options, options.model)
-    answers, judge = (_other(options, name) for name in (options.answers, options.judge))
+    _check_endpoint_flags(options)
+    teacher = _teacher(options, options.model, options.base_url, options.api_key_env)
+    answers, judge = _other(options, "answers"), _other(options, "judge")
     if options.dry_run:
-        print(
-            _render_plan(
-                prepare_generation(teacher, options.output_dir, config=options.config, answers=answers, judge=judge)
-            )
-        )
+        prepared = prepare_generation(teacher, options.output_dir, config=options.config, answers=answers, judge=judge)
+        _print_lines(_render_plan(prepared))
         return 0
     result = generate_instructions(
         teacher,
@@ -112,13 +120,28 @@ def generate_records(options: GenerateOptions) -> int:
         judge=judge,
         progress=not options.quiet,
     )
-    print(result.records if options.quiet else render_generation(result.summary, output_dir=options.output_dir))
+    if options.quiet:
+        print(result.records)
+    else:
+        _print_lines(render_generation(result.summary, output_dir=options.output_dir))
     if result.status != "completed":
         print(f"note: not complete ({result.status}); the same command goes on", file=sys.stderr)
     return 0 if result.status == "completed" else _RESUMABLE
 
 
-def _teacher(options: GenerateOptions, model: str | None, base_url: str | None = None) -> "Teacher":
+def _check_endpoint_flags(options: GenerateOptions) -> None:
+    """Refuse a local teacher with what only an endpoint takes: somebody else would be asked than was named."""
+    named = [f"--{role} {given}" for role in _OTHERS if _URL in (given := getattr(options, role) or "")]
+    flags = ("base_url", "proxy", *(f"{role}_api_key_env" for role in _OTHERS))
+    named += [f"--{flag.replace('_', '-')}" for flag in flags if getattr(options, flag) is not None]
+    if options.teacher == "local" and named:
+        raise ConfigError(
+            f"teacher 'local' is a model of this machine, so it has no use for {', '.join(named)}: add --teacher "
+            "openai, or leave that out"
+        )
+
+
+def _teacher(options: GenerateOptions, model: str | None, base_url: str | None, api_key_env: str | None) -> "Teacher":
     if options.teacher == "local":
         from alpaca_lora.models import LocalTeacher
 
@@ -129,20 +152,46 @@ def _teacher(options: GenerateOptions, model: str | None, base_url: str | None =
         raise ConfigError("teacher 'openai' needs a model: give its name at the endpoint (--model)")
     return OpenAITeacher(
         model,
-        base_url=base_url or options.base_url or OPENAI_URL,
+        base_url=base_url or OPENAI_URL,
         chat=not options.completion,
-        api_key_env=options.api_key_env,
+        api_key_env=api_key_env,
         deadline_seconds=options.deadline_seconds,
         connections=options.config.concurrency,
         proxy=options.proxy,
     )
 
 
-def _other(options: GenerateOptions, given: str | None) -> "Teacher | None":
+def _other(options: GenerateOptions, role: str) -> "Teacher | None":
+    given = getattr(options, role)
     if given is None:
         return None
-    model, found, base_url = given.partition("@http")
-    return _teacher(options, model, f"http{base_url}" if found else None)
+    model, found, rest = given.partition(_URL)
+    base_url = f"http{rest}" if found else options.base_url
+    return _teacher(options, model, base_url, _key_variable(options, role, base_url))
+
+
+def _key_variable(options: GenerateOptions, role: str, base_url: str | None) -> str | None:
+    """Return where the key for an endpoint is: that of the main one is sent to no other host."""
+    from alpaca_lora.teachers.endpoint import OPENAI_URL, is_here
+
+    own: str | None = getattr(options, f"{role}_api_key_env")
+    if own is not None:
+        return own
+    url, main = base_url or OPENAI_URL, urlsplit(options.base_url or OPENAI_URL).netloc
+    here, host = is_here(url), urlsplit(url).netloc
+    if host == main:
+        return options.api_key_env
+    if here:
+        return None
+    raise ConfigError(
+        f"--{role} asks {host}, and the key in {options.api_key_env} is for {main}, so it is not sent there: name the "
+        f"variable that holds the key for {host} with --{role}-api-key-env"
+    )
+
+
+def _print_lines(text: str) -> None:
+    """Print what a teacher or a seed task may have had its words in, line by line, so that none can hide another."""
+    print("\n".join(map(printable, text.split("\n"))))
 
 
 def _render_plan(prepared: "Preparation") -> str:

@@ -13,6 +13,7 @@ import tyro
 
 from alpaca_lora.cli.conversation import AdapterOptions, text_flag
 from alpaca_lora.errors import ConfigError
+from alpaca_lora.reporting.wording import printable
 
 if TYPE_CHECKING:
     from alpaca_lora.serving import Assistant
@@ -43,7 +44,8 @@ def open_page(options: UiOptions) -> int:
     if options.recipe is not None:
         from alpaca_lora.serving.recipes import recipe
 
-        print(recipe(options.adapter, options.recipe), end="")
+        lines = recipe(options.adapter, options.recipe).split("\n")
+        print("\n".join(map(printable, lines)), end="")  # the base's name is the adapter's maker's word
         return 0
     if options.share and options.accounts is None:
         raise ConfigError("--share lets everybody who has the link reach this machine: say with --accounts who may")

@@ -68,7 +68,7 @@ def curate(
     Args:
         source: `alpaca-mini`, a file, a Hub dataset, or rows; empty outputs are read, and found.
         output_dir: new, empty, or that of an earlier curation, which is replaced.
-        against: sets that a model will be evaluated on; what is like them is dropped.
+        against: sets that a model will be evaluated on, or their rows set aside for that; what is like them is dropped.
         settings: thresholds and actions.
         column_map: which column is which field, as for `load_records`.
         replay: directory of an earlier curation of the same data, whose findings are decided on anew.
@@ -88,7 +88,7 @@ def curate(
     sets = {str(path): read_dataset(path, allow_empty_output=True) for path in against}
     contract = _contract(loaded, sets, settings)
     if replay is None:
-        held_out = {name: data.records for name, data in sets.items()} | {"held-out rows": loaded.heldout}
+        held_out = {name: one.heldout or one.records for name, one in sets.items()} | {"held-out rows": loaded.heldout}
         records, measured = _measure(loaded.records, held_out, settings, on_progress)
     else:
         records = [repair_record(record, settings)[0] for record in loaded.records]
@@ -133,6 +133,7 @@ def _check_directory(target: Path, source: Source) -> Path:
     data = Path(source) if isinstance(source, str | os.PathLike) and os.path.isfile(source) else None
     if not (target / CONTRACT).is_file():
         _runs.check_output_dir(target, base_dir=None, data=data)
+        _files.put_back(target.resolve())  # an earlier curation, if any; the parent is anybody's, so it is not swept
         return target
     if data is not None and data.resolve().parent == target.resolve():
         raise ConfigError(f"output_dir {str(target)!r}: it holds the data {data.name!r}; give a new or empty directory")

@@ -44,7 +44,7 @@ def render_curation(
         title=f"{name}: curation report",
         heading=f"{count(after.records)} of {count(total)} records <i>of</i> {name}",
         facts=f"{count(len(counts))} rules found or verified something · {source}",
-        tiles=_tiles(decisions, counts),
+        tiles=_tiles(decisions, counts, settings),
         body="\n".join(
             (
                 section("From read to kept", f'<figure class="card">{funnel}</figure>'),
@@ -75,10 +75,11 @@ def draw_verbs(statistics: SetStatistics, *, size: int) -> str:
     return drawn or draw_bars([Bar("no instruction begins with a known verb", 0)], title="No verbs", width=size)
 
 
-def _tiles(decisions: Sequence[Decision], counts: Sequence[RuleCount]) -> Iterator[str]:
+def _tiles(decisions: Sequence[Decision], counts: Sequence[RuleCount], settings: CurationSettings) -> Iterator[str]:
     outcomes = [decision.outcome for decision in decisions]
     total, dropped, repaired = len(outcomes), outcomes.count("dropped"), outcomes.count("repaired")
-    flagged = sum(any(RULES[f.rule].action == "flag" for f in d.counted) for d in decisions if d.outcome != "dropped")
+    kept = [decision for decision in decisions if decision.outcome != "dropped"]
+    flagged = sum(any(settings.action(finding.rule) == "flag" for finding in row.counted) for row in kept)
     computing = [item for item in counts if RULES[item.rule].computes]
     right, amiss = sum(item.verified for item in computing), sum(item.found for item in computing)
     yield tile(

@@ -8,6 +8,7 @@ Waiting is measured by the monotonic clock: a clock that is set back or a night 
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
@@ -32,6 +33,8 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _MOST_TRIES = 20
 _PATIENCE = 6
 _MINUTE = 60.0
+_LARGEST_CONTEXT = 2**24
+"""More tokens than any model takes or writes at once."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -95,7 +98,7 @@ class Caller:
         self._end: BaseException | None = None
         self._failures = 0
         self._sent: deque[tuple[float, int]] = deque()
-        self._began = asyncio.get_running_loop().time()
+        self._ends = asyncio.get_running_loop().time() + (math.inf if limits.seconds is None else limits.seconds)
 
     def halt(self, end: BaseException) -> None:
         """Let calls under way finish, and begin no other: whoever wants to is answered with `end`."""
@@ -150,10 +153,8 @@ class Caller:
             raise
         finally:
             self._settled.set()
-        used = answer.usage
-        if used is None or used.prompt_tokens > worst.prompt_tokens or used.completion_tokens > worst.completion_tokens:
-            used = None
-        self.ledger.settle(attempt, priced.booking(used or worst), answer, estimated=used is None)
+        used = _billable(answer.usage, worst)
+        self.ledger.settle(attempt, priced.booking(used), answer, estimated=used != answer.usage)
         self._failures = 0
 
     async def _reserve(self, key: str, booking: Booking) -> int:
@@ -172,8 +173,7 @@ class Caller:
     async def _wait_for_rate(self, tokens: int) -> None:
         """Wait until no window of a minute holds more requests or tokens than it may."""
         now = asyncio.get_running_loop().time
-        if self.limits.seconds is not None and now() - self._began > self.limits.seconds:
-            self.halt(Stop("time", f"the time of {self.limits.seconds:g} s is over"))
+        self._check_time()
         most_requests, most_tokens = self.limits.requests_per_minute, self.limits.tokens_per_minute
         while not self._end and self._sent:
             while self._sent and now() - self._sent[0][0] > _MINUTE:
@@ -204,8 +204,18 @@ class Caller:
         await self._sleep(pause)
 
     async def _sleep(self, seconds: float) -> None:
+        """Wait, but no longer than the run may take; after that nothing more is sent."""
+        left = self._seconds_left()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._halted.wait(), seconds)
+            await asyncio.wait_for(self._halted.wait(), min(seconds, left))
+        self._check_time(left - seconds)
+
+    def _seconds_left(self) -> float:
+        return self._ends - asyncio.get_running_loop().time()
+
+    def _check_time(self, left: float = math.inf) -> None:
+        if min(left, self._seconds_left()) <= 0:
+            self.halt(Stop("time", f"the time of {self.limits.seconds:g} s is over"))
 
     def _over(self, booking: Booking) -> str:
         booked, caps = self.ledger.total, []
@@ -268,6 +278,19 @@ def run_in_a_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run(work())
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: asyncio.run(work())).result()
+
+
+def _billable(reported: Usage | None, worst: Usage) -> Usage:
+    """Return the usage to book for an answer: the reported one, or the worst case where none can be believed.
+
+    More than the worst case is believed too, since an endpoint may bill what cannot be seen from here: a prompt of its
+    own, thoughts that `max_tokens` does not end. That may lift the sum above the budget, which then admits no other
+    call. Only what is above any model's context is a slip or a lie, so no answer can book more than that.
+    """
+    if reported is None or max(reported.prompt_tokens, reported.completion_tokens) > _LARGEST_CONTEXT:
+        return worst
+    larger = reported.at_least(worst)
+    return reported if larger == worst else larger
 
 
 def _plain(amount: Decimal) -> str:

@@ -10,6 +10,8 @@ import re
 import string
 
 from alpaca_lora.records import Record
+from alpaca_lora.records.fields import text_problem
+from alpaca_lora.records.record import DEFAULT_LIMITS, FIELDS
 
 __all__ = ["modern_rule", "output_rule", "stanford_rule", "unstorable"]
 
@@ -34,13 +36,23 @@ _NOTHING = re.compile(r"\W*(no[ _-]?output|n/?a|todo|tbd)?\W*", re.IGNORECASE)
 _TURN = re.compile(r"^#+ ?(instruction|input|response|output) ?:|^\d+\. (instruction|input|output):", re.I | re.M)
 _PLACEHOLDER = re.compile(r"\[(insert|your|name|text|input)\b[^\]]*\]|<(insert|your|text|input)\b[^>]*>", re.IGNORECASE)
 _KEY = "[key]"
+_UNSTORABLE = {"surrogate": "half_character", "size": "oversized"}
+"""Rules by the kind of problem that the reader would have; a NUL is a control character before that."""
 
 
 def unstorable(record: Record) -> str | None:
-    """Return `control_character` for text that no data file should hold, else None."""
-    text = f"{record.instruction}{record.input}{record.output}"
-    bad = any(character < " " and character not in "\t\n\r" for character in text) or "\x7f" in text
-    return "control_character" if bad else None
+    r"""Return the rule that drops text which no data file should hold, or that its reader would refuse; else None.
+
+    >>> unstorable(Record("Name a smiling face.", "", "\ud83d"))
+    'half_character'
+    """
+    for field in FIELDS:
+        text = getattr(record, field)
+        if any(character < " " and character not in "\t\n\r" for character in text) or "\x7f" in text:
+            return "control_character"
+        if problem := text_problem(field, text, DEFAULT_LIMITS):
+            return _UNSTORABLE[problem.kind]
+    return None
 
 
 def stanford_rule(record: Record) -> str | None:

@@ -5,8 +5,8 @@ it. A call is reserved at its worst case before it is sent; the line that settle
 paid for and kept in the same instant. A run that was killed reads its journal and knows everything again.
 
 What was reserved and never settled may have been billed: it stays booked at its worst case, as a `doubt`. So the sum of
-the ledger is never below the bill. An endpoint that bills repeated attempts of one request once, and says so with the
-header `Idempotent-Replayed`, clears the doubts about that request.
+the ledger is never below the bill, as far as endpoints report what they bill. An endpoint that bills repeated attempts
+of one request once, and says so with the header `Idempotent-Replayed`, clears the doubts about that request.
 """
 
 import json
@@ -90,7 +90,7 @@ class Ledger:
     """Attempts under way."""
 
     estimated: int = 0
-    """Answers whose reported usage was missing or impossible, booked at their worst case."""
+    """Answers whose reported usage was missing or could not be believed, booked at their worst case."""
 
     faults: dict[str, int] = field(default_factory=dict)
     """Attempts without an answer, by kind of fault."""

@@ -11,6 +11,7 @@ __all__ = ["answer_request", "answered", "read_topics", "read_verdict", "topics_
 _MOST_TOPICS = 40
 _ANSWER_TOKENS = 1024
 _VERDICT_TOKENS = 256
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
 
 
@@ -24,8 +25,12 @@ def topics_request(domain: str) -> Request:
 
 
 def read_topics(answer: Answer | None) -> tuple[str, ...]:
-    """Return the topics in an answer: lines of one to eight words; at most forty, each once."""
-    lines = (_BULLET.sub("", line).strip(" .*\"'") for line in (answer.text if answer else "").splitlines())
+    """Return the topics in an answer: lines of one to eight words; at most forty, each once.
+
+    They go into requests, files and the summary, so they hold no control character.
+    """
+    lines = (" ".join(_CONTROL.sub("", line).split()) for line in (answer.text if answer else "").splitlines())
+    lines = (_BULLET.sub("", line).strip(" .*\"'") for line in lines)
     topics = dict.fromkeys(line for line in lines if line and len(line.split()) <= 8 and not line.endswith(":"))
     return tuple(topics)[:_MOST_TOPICS]
 

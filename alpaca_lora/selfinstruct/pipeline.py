@@ -253,7 +253,8 @@ class _Run:
         )
         save_records([decision.record for decision in self.kept if decision.record], run_dir / RECORDS)
         lines = (json.dumps(decision.to_dict(), ensure_ascii=False) + "\n" for decision in decisions)
-        _files.write_text(run_dir / DECISIONS, "".join(lines))
+        # Half a character has no UTF-8; with a backslash it is the same text in JSON.
+        _files.write_bytes(run_dir / DECISIONS, "".join(lines).encode("utf-8", "backslashreplace"))
         _files.write_json(run_dir / SUMMARY, summary.to_dict())
         return GenerationResult(run_dir, run_dir / RECORDS, summary)
 

@@ -59,10 +59,14 @@ def _content(choice: Any) -> tuple[str, Finish]:
 
 
 def _usage(given: Any) -> Usage | None:
-    """Return what the teacher says it used, or None where that cannot be."""
+    """Return what the teacher says it used, or None where that cannot be.
+
+    A sum above its two parts has tokens that only it counts, as thoughts; they are billed as those of an answer.
+    """
     if not isinstance(given, dict):
         return None
     prompt, completion = given.get("prompt_tokens"), given.get("completion_tokens")
     if type(prompt) is not int or type(completion) is not int or min(prompt, completion) < 0:
         return None
-    return Usage(prompt, completion)
+    total = given.get("total_tokens")
+    return Usage(prompt, max(completion, total - prompt) if type(total) is int else completion)

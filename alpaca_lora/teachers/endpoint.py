@@ -20,7 +20,7 @@ from alpaca_lora.teachers.protocol import Answer, Fault, FaultKind, Request
 from alpaca_lora.teachers.secrets import read_key
 from alpaca_lora.teachers.transport import make_http_client
 
-__all__ = ["OPENAI_URL", "OpenAITeacher"]
+__all__ = ["OPENAI_URL", "OpenAITeacher", "is_here"]
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -32,6 +32,10 @@ _LEAVABLE = ("response_format", "seed", "top_p", "temperature", "stop")
 _TOO_LONG = re.compile(r"context.{0,20}(length|window|size)|too long|maximum.{0,40}tokens|reduce (your|the)", re.I)
 _NO_MONEY = re.compile(r"insufficient_quota|billing|exceeded your current quota|credit", re.I)
 _FILTERED = re.compile(r"content_filter|content_policy|content management policy", re.I)
+_TURNED_AWAY = (407, 409, 425, 503, 529)
+"""Statuses of somebody who did not take the request: a proxy, a lock, an endpoint that has no room. Any other failure,
+as a gateway's 504 or 408, may come after the model has written its answer, which is billed then."""
+
 _NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
 
 
@@ -42,7 +46,7 @@ class OpenAITeacher:
         model: the model's name at the endpoint.
         base_url: the endpoint, up to and with `/v1`.
         chat: ask for a chat message; False asks the older completions, which go on with a text.
-        api_key_env: environment variable with the key. An endpoint on this machine needs none.
+        api_key_env: environment variable with the key. An endpoint on this machine needs none; None sends it none.
         deadline_seconds: longest time for one attempt as a whole.
         connections: how many are kept open at most.
         proxy: URL of a proxy; None asks directly, whatever the environment says.
@@ -61,7 +65,7 @@ class OpenAITeacher:
         *,
         base_url: str = OPENAI_URL,
         chat: bool = True,
-        api_key_env: str = "OPENAI_API_KEY",
+        api_key_env: str | None = "OPENAI_API_KEY",
         deadline_seconds: float = 300.0,
         connections: int = 64,
         proxy: str | None = None,
@@ -70,7 +74,7 @@ class OpenAITeacher:
         self.notes: list[str] = []
         self._deadline_seconds = deadline_seconds
         self._names = {"max_tokens": "max_tokens"} | {name: name for name in _LEAVABLE}
-        here = _is_here(self.base_url)
+        here = is_here(self.base_url)
         self._key = read_key(api_key_env, needed=not here)
         if not here and self.base_url.startswith("http:"):
             raise ConfigError(f"base_url {base_url!r} would send the key unencrypted to another machine: use https")
@@ -99,10 +103,11 @@ class OpenAITeacher:
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 while True:
+                    options = self._options(request)
                     try:
-                        return await self._attempt(request)
+                        return await self._attempt(request, options)
                     except self._openai.APIStatusError as error:
-                        if not self._adapt(error):
+                        if not self._adapt(error, options):
                             raise await self._fault(error) from None
         except TimeoutError:
             raise Fault("timeout", f"no whole answer within {self._deadline_seconds:g} s", billed=True) from None
@@ -137,7 +142,8 @@ class OpenAITeacher:
             )
         return self._made
 
-    async def _attempt(self, request: Request) -> Answer:
+    def _options(self, request: Request) -> dict[str, Any]:
+        """Return what is sent beside the prompt, as far as the endpoint is known to take it."""
         options: dict[str, Any] = {
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
@@ -149,31 +155,38 @@ class OpenAITeacher:
         if request.schema and self.chat:
             schema = {"name": "answer", "strict": True, "schema": request.schema}
             options["response_format"] = {"type": "json_schema", "json_schema": schema}
-        options = {self._names[name]: value for name, value in options.items() if name in self._names}
+        return {self._names[name]: value for name, value in options.items() if name in self._names}
+
+    async def _attempt(self, request: Request, options: Mapping[str, Any]) -> Answer:
         text = request.prompt + request.opening
+        asked: dict[str, Any]
         if self.chat:
             create = self._client.chat.completions.with_raw_response.create
-            options["messages"] = [{"role": "user", "content": text}]
+            asked = {"messages": [{"role": "user", "content": text}]}
         else:
             create = self._client.completions.with_raw_response.create
-            options["prompt"] = text
-        raw = await create(model=self.model, **options, extra_headers={"Idempotency-Key": request.key})
+            asked = {"prompt": text}
+        raw = await create(model=self.model, **asked, **options, extra_headers={"Idempotency-Key": request.key})
         return read_answer(raw.content, raw.headers, redact=self.redact)
 
-    def _adapt(self, error: Any) -> bool:
-        """Leave out or rename an option that the endpoint does not know; tell whether to ask again."""
+    def _adapt(self, error: Any, sent: Mapping[str, Any]) -> bool:
+        """Leave out or rename an option that the endpoint does not know; tell whether to ask again.
+
+        Of several calls under way, each learns of the option from an error of its own: the first one to do so changes
+        what is sent from then on, and the others are asked again all the same.
+        """
         if error.status_code not in (400, 422):
             return False
         text = f"{error.param or ''} {error.message}"
-        if "max_completion_tokens" in text and self._names["max_tokens"] == "max_tokens":
+        if "max_completion_tokens" in text and "max_tokens" in sent:
             self._names["max_tokens"] = "max_completion_tokens"
             return True
         if _TOO_LONG.search(text):
             return False
         for name in _LEAVABLE:
-            if name in self._names and re.search(rf"\b{name}\b", text):
-                del self._names[name]
-                self.notes.append(f"{self._host()} does not take {name!r}, so it is left out")
+            if name in sent and re.search(rf"\b{name}\b", text):
+                if self._names.pop(name, None):
+                    self.notes.append(f"{self._host()} does not take {name!r}, so it is left out")
                 return True
         return False
 
@@ -184,10 +197,10 @@ class OpenAITeacher:
             return Fault("quota", f"{self._host()} has no more credit for this key ({said})")
         if status == 429:
             return Fault("busy", f"{self._host()} is busy ({said})", retry_after=_retry_after(error.response.headers))
-        if status >= 500 or status in (407, 408, 409, 425):
+        if status >= 500 or status == 408 or status in _TURNED_AWAY:
             kind: FaultKind = "connection" if status == 407 else "server"
-            wait = _retry_after(error.response.headers)
-            return Fault(kind, f"{self._host()} failed with {status} ({said})", retry_after=wait)
+            wait, billed = _retry_after(error.response.headers), status not in _TURNED_AWAY
+            return Fault(kind, f"{self._host()} failed with {status} ({said})", retry_after=wait, billed=billed)
         if status == 413 or (status in (400, 422) and (_TOO_LONG.search(detail) or _FILTERED.search(detail))):
             return Fault("unfit", f"{self._host()} does not accept this request ({said})")
         return Fault("refused", await self._refusal(status, said))
@@ -217,7 +230,7 @@ class OpenAITeacher:
         return "".join(character if character.isprintable() else "?" for character in line)[:300]
 
 
-def _is_here(base_url: str) -> bool:
+def is_here(base_url: str) -> bool:
     """Tell whether an endpoint is on this machine.
 
     Raises:

@@ -52,11 +52,11 @@ class Secret:
         return sorted(forms, key=len, reverse=True)
 
 
-def read_key(variable: str, *, needed: bool) -> Secret:
+def read_key(variable: str | None, *, needed: bool) -> Secret:
     """Read a key from the environment.
 
     Args:
-        variable: name of the environment variable.
+        variable: name of the environment variable; None reads none.
         needed: whether there must be one.
 
     Returns:
@@ -65,10 +65,11 @@ def read_key(variable: str, *, needed: bool) -> Secret:
     Raises:
         TeacherRefusedError: there must be a key and there is none, or it cannot be sent in a header.
     """
-    value = os.environ.get(variable, "").strip()
+    value = "" if variable is None else os.environ.get(variable, "").strip()
     if not value and needed:
+        found = "api_key_env is None" if variable is None else f"the environment variable {variable} holds no key"
         raise TeacherRefusedError(
-            f"the environment variable {variable} holds no key: set it, or name another variable with api_key_env "
+            f"{found}: set it, or name another variable with api_key_env "
             "(--api-key-env). Keys are read from the environment only"
         )
     if not value.isascii() or not value.isprintable():

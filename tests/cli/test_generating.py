@@ -104,3 +104,82 @@ def test_a_full_disk_ends_with_4_and_the_same_command_goes_on(generate, server, 
 def test_an_endpoint_needs_the_name_of_a_model(capsys):
     assert main(["generate", "--teacher", "openai", "--budget-usd", "1"]) == 2
     assert "teacher 'openai' needs a model" in capsys.readouterr().err
+
+
+def keys_that(server):
+    """The keys that came with questions to a server."""
+    return {request["headers"]["authorization"].removeprefix("Bearer ") for request in server.seen}
+
+
+@pytest.mark.parametrize("role", ["answers", "judge"])
+def test_a_key_goes_to_the_host_that_it_is_for_and_to_no_other(generate, server, role, monkeypatch, tmp_path):
+    monkeypatch.setenv("OTHER_KEY", "sk-other-0123456789")
+    fixed = ["--num", "2", "--budget-tokens", "1000000", "--quiet", f"--{role}"]
+    with ScriptedTeacher() as elsewhere:
+        assert generate(server, *fixed, f"other@{elsewhere.url}", "--output-dir", str(tmp_path / "none")) == 0
+        assert (keys_that(server), keys_that(elsewhere)) == ({KEY}, {"none"})
+        elsewhere.seen.clear()
+        own = [f"--{role}-api-key-env", "OTHER_KEY", "--output-dir", str(tmp_path / "own")]
+        assert generate(server, *fixed, f"other@{elsewhere.url}", *own) == 0
+        assert (keys_that(server), keys_that(elsewhere)) == ({KEY}, {"sk-other-0123456789"})
+    assert generate(server, *fixed, f"other@{server.url}", "--output-dir", str(tmp_path / "same")) == 0
+    assert {request["body"]["model"] for request in server.seen} == {"m", "other"}
+    assert keys_that(server) == {KEY}
+
+
+@pytest.mark.parametrize("role", ["answers", "judge"])
+def test_another_host_needs_a_key_of_its_own(generate, server, role, capsys, monkeypatch):
+    asked = ["--budget-tokens", "1000000", "--dry-run", f"--{role}", "other@https://other.example.com/v1"]
+    assert generate(server, *asked) == 2
+    assert capsys.readouterr().err == (
+        f"error: --{role} asks other.example.com, and the key in OPENAI_API_KEY is for 127.0.0.1:{server.port}, so it "
+        f"is not sent there: name the variable that holds the key for other.example.com with --{role}-api-key-env\n"
+    )
+    monkeypatch.setenv("OTHER_KEY", "sk-other-0123456789")
+    assert generate(server, *asked, f"--{role}-api-key-env", "") == 2
+    assert generate(server, *asked, f"--{role}-api-key-env", "OTHER_KEY") == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--base-url", "http://localhost:8000/v1"], "--base-url"),
+        (["--answers", "m@http://localhost:8000/v1"], "--answers m@http://localhost:8000/v1"),
+        (["--judge", "m@https://example.com/v1"], "--judge m@https://example.com/v1"),
+        (["--judge-api-key-env", "KEY", "--proxy", "http://p:1"], "--proxy, --judge-api-key-env"),
+    ],
+)
+def test_a_local_teacher_is_not_asked_in_the_place_of_an_endpoint(flags, named, capsys, tmp_path):
+    assert main(["generate", "--output-dir", str(tmp_path / "run"), "--dry-run", *flags]) == 2
+    assert f"so it has no use for {named}: add --teacher openai" in capsys.readouterr().err
+
+
+NASTY = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
+
+
+def test_no_word_of_a_teacher_does_anything_to_a_terminal(generate, capsys, tmp_path):
+    def text(prompt):
+        if prompt.startswith("Field:"):
+            return f"- {NASTY}Bees in cities"
+        task = {"instruction": f"\x9b31m\u202eDescribe {len(prompt)} bees of a city.", "output": "They are small."}
+        return json.dumps({"tasks": [task]})
+
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"m": {"input": 1, "output": 2}}')
+    with ScriptedTeacher(text=text) as server:
+        field = ["--domain", "bees", "--num", "1", "--budget-tokens", "1000000", "--profile", "modern"]
+        assert generate(server, *field) == 0
+    said = capsys.readouterr().out
+    assert "Bees in cities 1" in said
+    assert "verbs       describe 1" in said
+    assert not any(character in said for character in "\x1b\x07\x9b\u202e")
+
+
+def test_a_dry_run_shows_seed_tasks_without_their_control_characters(generate, server, capsys, tmp_path):
+    seeds = tmp_path / "seeds.jsonl"
+    rows = [{"instruction": f"{NASTY}Name {number} birds.", "output": "Puffin."} for number in range(9)]
+    seeds.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert generate(server, "--budget-tokens", "100000", "--dry-run", "--seeds", str(seeds)) == 0
+    said = capsys.readouterr().out
+    assert " birds." in said
+    assert not any(character in said for character in "\x1b\x07\x9b\u202e")

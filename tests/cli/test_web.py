@@ -1,8 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 
+from alpaca_lora.adapters import Sidecar
 from alpaca_lora.cli import main
+from alpaca_lora.prompts import Prompter
 
 
 @pytest.mark.parametrize(
@@ -38,3 +41,28 @@ def test_the_help_shows_the_recipes(capsys: pytest.CaptureFixture[str]):
 
     assert "vllm serve BASE --enable-lora --lora-modules alpaca=DIR" in shown
     assert "transformers serve MERGED" in shown
+
+
+def test_a_recipe_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    prompter = Prompter("alpaca")
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    Sidecar(
+        base_model="maker/\x1b]0;owned\x07\x1b[2J\x9b31mbase\u202e",
+        base_fingerprint="0" * 64,
+        template=prompter.template.to_dict(),
+        template_sha256=prompter.sha256,
+        data_sha256="0" * 64,
+        precision="fp32",
+        quantization={"method": "none", "double_quantization": True},
+        max_length=128,
+        stop_ids=(2,),
+        base_losses=(1.0,) * 4,
+        losses=(1.0,) * 4,
+    ).write(tmp_path)
+
+    assert main(["ui", "--adapter", str(tmp_path), "--recipe", "vllm"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("vllm serve 'maker/base' --enable-lora")
+    assert said.endswith("}'\n")
+    assert not any(character in said for character in "\x1b\x07\x9b\u202e")

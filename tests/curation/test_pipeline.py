@@ -7,7 +7,7 @@ import pytest
 from alpaca_lora.curation import CurationSettings, curate
 from alpaca_lora.curation.outputs import OUTPUTS
 from alpaca_lora.errors import ConfigError, RecordError, RunError
-from alpaca_lora.records import load_records
+from alpaca_lora.records import load_records, read_dataset
 from alpaca_lora.records.writing import canonical_lines
 
 
@@ -134,6 +134,17 @@ def test_what_is_held_out_is_left_out(source, tmp_path):
     assert "leaves" not in result.data.read_text(encoding="utf-8")
 
 
+def test_of_a_set_with_rows_for_evaluation_only_these_are_held_out(tmp_path):
+    mini = read_dataset("alpaca-mini")
+    trained, evaluated = mini.records[0], mini.heldout[0]
+    source = tmp_path / "set.jsonl"
+    source.write_bytes(canonical_lines([trained, evaluated]))
+    result = curate(source, tmp_path / "out", against=["alpaca-mini"])
+    assert load_records(result.data) == [trained]
+    (dropped,) = lines(tmp_path / "out" / "dropped.jsonl")
+    assert (dropped["rule"], dropped["instruction"]) == ("contamination", evaluated.instruction)
+
+
 def test_the_packaged_records_stay_but_for_one_that_is_much_like_another(tmp_path):
     curate("alpaca-mini", tmp_path / "out")
     (dropped,) = lines(tmp_path / "out" / "dropped.jsonl")
@@ -150,6 +161,43 @@ def test_an_earlier_curation_is_replaced_and_anything_else_is_not(source, tmp_pa
         curate(source, tmp_path / "out")
     with pytest.raises(ConfigError, match="it holds the data 'set.jsonl'"):
         curate(source, source.parent)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from alpaca_lora.curation import curate
+replace = Path.replace
+def killed_at_the_second_rename(path, target):
+    if path.is_dir() and path.name.startswith(".staging-"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(path, target)
+Path.replace = killed_at_the_second_rename
+curate(sys.argv[1], sys.argv[2])
+"""
+
+
+def test_an_earlier_curation_is_back_after_a_kill_between_the_two_renames(source, tmp_path, run_python, monkeypatch):
+    curate(source, tmp_path / "runs" / "out")
+    first = contents(tmp_path / "runs" / "out")
+    other = tmp_path / "runs" / ".staging-of-another-process"
+    other.mkdir()
+    monkeypatch.chdir(tmp_path / "runs")
+    assert run_python("-c", KILLED, source, "out", cwd=tmp_path / "runs").returncode < 0
+    assert not (tmp_path / "runs" / "out").exists()
+    with pytest.raises(RecordError):
+        curate(tmp_path / "none.jsonl", "out")
+    assert contents(tmp_path / "runs" / "out") == first
+    assert other.exists()
+
+
+def test_a_link_is_not_taken_for_an_earlier_curation(source, tmp_path):
+    curate(source, tmp_path / "elsewhere" / "out")
+    first = contents(tmp_path / "elsewhere" / "out")
+    (tmp_path / ".retired-out").symlink_to(tmp_path / "elsewhere" / "out")
+    curate(source, tmp_path / "out", settings=CurationSettings(actions={"refusal": "drop"}))
+    assert contents(tmp_path / "elsewhere" / "out") == first
+    assert contents(tmp_path / "out") != first
 
 
 def test_a_file_that_cannot_be_read_leaves_nothing(tmp_path):

@@ -1,7 +1,9 @@
 import re
 from html.parser import HTMLParser
 
-from alpaca_lora.curation import curate
+import pytest
+
+from alpaca_lora.curation import CurationSettings, curate
 
 NASTY = '<script>alert(1)</script>" onload="x \u202e'
 
@@ -22,8 +24,8 @@ class Elements(HTMLParser):
         self.words.append(data)
 
 
-def page_of(rows, directory):
-    curate(rows, directory)
+def page_of(rows, directory, **options):
+    curate(rows, directory, **options)
     return Elements((directory / "report.html").read_text(encoding="utf-8"))
 
 
@@ -38,6 +40,20 @@ def test_the_page_has_the_counts_the_rules_and_what_the_set_is_like(rows, tmp_pa
         "Abstained",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("actions", "flagged"),
+    [
+        ({}, 1),
+        ({"refusal": "off"}, 0),
+        ({"refusal": "drop"}, 0),
+        ({"exact_duplicate": "flag", "near_duplicate": "flag"}, 4),
+    ],
+)
+def test_as_flagged_counts_what_the_settings_flag(rows, tmp_path, actions, flagged):
+    page = page_of(rows, tmp_path / "out", settings=CurationSettings(actions=actions))
+    assert f"{flagged} kept and flagged" in "".join(page.words)
 
 
 def test_no_text_of_a_record_becomes_markup(rows, tmp_path):

@@ -131,6 +131,44 @@ def test_the_message_of_a_budget_says_what_is_booked_and_what_the_next_would_cos
     )
 
 
+class Reporting(Actor):
+    """A teacher that reports always the same usage."""
+
+    async def answer(self, request):
+        self.sent.append(1)
+        return Answer(text="", finish="stop", usage=self.usage)
+
+
+@pytest.mark.catalogue(123)
+@pytest.mark.parametrize(
+    ("reported", "booked", "estimated"),
+    [
+        (Usage(90, 20), Usage(90, 20), 0),
+        (Usage(100, 50), Usage(100, 50), 0),
+        (Usage(300, 4000), Usage(300, 4000), 0),
+        (Usage(90, 4000), Usage(100, 4000), 1),
+        (Usage(101, 20), Usage(101, 50), 1),
+        (Usage(2**24 + 1, 20), Usage(100, 50), 1),
+        (Usage(10**12, 10**12), Usage(100, 50), 1),
+        (None, Usage(100, 50), 1),
+    ],
+)
+def test_a_reported_usage_is_booked_also_above_the_worst_case_unless_it_cannot_be(
+    tmp_path, reported, booked, estimated
+):
+    actor = Reporting()
+    actor.usage = reported
+    ledger, _, _ = session(tmp_path / "a.jsonl", actor, Budget(), 1)
+    assert (ledger.total, ledger.estimated) == (Priced(actor, PRICE).booking(booked), estimated)
+
+
+def test_an_answer_that_costs_more_than_was_reserved_for_it_ends_a_budget(tmp_path):
+    actor = Reporting()
+    actor.usage = Usage(100, 4000)
+    ledger, _, stop = session(tmp_path / "a.jsonl", actor, Budget(tokens=1000), 5, concurrency=1)
+    assert (stop.status, len(actor.sent), ledger.total.tokens) == ("budget", 1, 4100)
+
+
 @pytest.mark.catalogue(124)
 def test_a_request_that_was_answered_is_never_asked_again(tmp_path):
     actor = Actor()
@@ -206,6 +244,34 @@ def test_after_the_time_nothing_more_is_sent(tmp_path):
     actor = Actor()
     _, _, stop = session(tmp_path / "a.jsonl", actor, Budget(), 5, seconds=1e-9)
     assert (stop.status, actor.sent) == ("time", [])
+
+
+@pytest.mark.catalogue(126)
+@pytest.mark.parametrize(
+    ("requests", "retry_after", "limits"),
+    [(2, None, {"requests_per_minute": 1}), (2, None, {"tokens_per_minute": 150}), (1, 100, {})],
+)
+def test_no_wait_outlasts_the_time_and_nothing_is_sent_after_it(tmp_path, monkeypatch, requests, retry_after, limits):
+    waits, wait_for = [], asyncio.wait_for
+
+    async def shortened(awaited, seconds):
+        waits.append(seconds)
+        return await wait_for(awaited, min(seconds, 0.1))
+
+    class Slow(Actor):
+        async def answer(self, request):
+            if retry_after is not None:
+                self.sent.append(1)
+                raise Fault("busy", "slow", retry_after=retry_after)
+            return await super().answer(request)
+
+    monkeypatch.setattr("alpaca_lora.selfinstruct.calls._MINUTE", 2)
+    monkeypatch.setattr(asyncio, "wait_for", shortened)
+    actor = Slow()
+    _, _, stop = session(tmp_path / "a.jsonl", actor, Budget(), requests, concurrency=1, seconds=1, **limits)
+    assert (stop.status, len(actor.sent)) == ("time", 1)
+    assert waits
+    assert max(waits) <= 1
 
 
 @pytest.mark.catalogue(129)

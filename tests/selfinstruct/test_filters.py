@@ -2,7 +2,8 @@
 
 import pytest
 
-from alpaca_lora import Record
+from alpaca_lora import Record, save_records
+from alpaca_lora.errors import RecordError
 from alpaca_lora.selfinstruct import load_seeds
 from alpaca_lora.selfinstruct.filters import modern_rule, output_rule, stanford_rule, unstorable
 
@@ -107,6 +108,14 @@ def test_the_rules_on_outputs(input, output, rule):
 def test_control_characters_are_not_stored(text):
     assert unstorable(Record("Say it.", "", text)) == "control_character"
     assert unstorable(Record("Say it.", "", "a\tb\r\nc")) is None
+
+
+@pytest.mark.parametrize(("text", "rule"), [("\ud83d", "half_character"), ("x" * (2**20 + 1), "oversized")])
+def test_what_the_reader_of_records_would_refuse_is_not_stored(text, rule, tmp_path):
+    for record in (Record(text), Record("Say it.", text), Record("Say it.", "", text)):
+        assert unstorable(record) == rule
+        with pytest.raises(RecordError):
+            save_records([record], tmp_path / "records.jsonl")
 
 
 def test_no_packaged_seed_breaks_a_rule():

@@ -1,11 +1,12 @@
 """Every fault of a teacher that the catalogue names, against a server on loopback that commits it."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 
 from alpaca_lora.errors import ConfigError, TeacherRefusedError
-from alpaca_lora.teachers import Fault, OpenAITeacher, Usage
+from alpaca_lora.teachers import Fault, OpenAITeacher, Request, Usage
 from tests.scripted_teacher import FAULTS, ScriptedTeacher, redirecting
 
 SHOWN_KEY = ("sk-canary", "c2stY2FuYXJ5", "fedcba9876543210-yranac-ks")
@@ -31,10 +32,11 @@ def fault_of(ask, fault, **options):
         pytest.param("forbidden", "refused", False, id="row 109, 403"),
         pytest.param("busy", "busy", False, id="row 110"),
         pytest.param("no_quota", "quota", False, id="row 111"),
-        pytest.param("server_500", "server", False, id="row 112, 500"),
-        pytest.param("server_502", "server", False, id="row 112, 502"),
+        pytest.param("server_408", "server", True, id="row 112, 408"),
+        pytest.param("server_500", "server", True, id="row 112, 500"),
+        pytest.param("server_502", "server", True, id="row 112, 502"),
         pytest.param("server_503", "server", False, id="row 112, 503"),
-        pytest.param("server_504", "server", False, id="row 112, 504"),
+        pytest.param("server_504", "server", True, id="row 112, 504"),
         pytest.param("server_529", "server", False, id="row 112, 529"),
         pytest.param("too_long", "unfit", False, id="row 113"),
         pytest.param("no_model", "refused", False, id="row 114"),
@@ -169,6 +171,25 @@ def test_max_tokens_is_renamed_where_it_has_another_name(ask):
     assert "max_tokens" not in server.seen[1]["body"]
 
 
+@pytest.mark.parametrize(("option", "fault"), [("max_tokens", "other_name"), ("temperature", "no_temperature")])
+def test_calls_under_way_that_were_sent_with_an_option_are_all_asked_again_without_it(key, option, fault):
+    def refuse(key, attempt):
+        asked = [request["body"] for request in server.seen if request["key"] == key]
+        return fault if option in asked[-1] else None
+
+    async def all_at_once(teacher):
+        requests = [Request(key=f"run/tasks/{number}", prompt="Name a colour.", max_tokens=50) for number in range(8)]
+        try:
+            return await asyncio.gather(*(teacher.answer(request) for request in requests))
+        finally:
+            await teacher.close()
+
+    with ScriptedTeacher(script=refuse, latency_seconds=0.2) as server:
+        answers = asyncio.run(all_at_once(OpenAITeacher("teacher-a", base_url=server.url, deadline_seconds=30)))
+    assert len(answers) == 8
+    assert sum(option in request["body"] for request in server.seen) > 1
+
+
 def test_completions_go_on_with_the_text(ask):
     with ScriptedTeacher() as server:
         answer, _ = ask(server, chat=False)
@@ -219,6 +240,14 @@ def test_a_missing_key_is_asked_for_by_the_name_of_its_variable(monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(TeacherRefusedError, match="the environment variable MY_KEY holds no key"):
         OpenAITeacher("m", base_url="https://example.com/v1", api_key_env="MY_KEY")
+
+
+def test_no_key_is_sent_where_none_is_named_and_only_this_machine_needs_none(ask):
+    with ScriptedTeacher() as server:
+        ask(server, api_key_env=None)
+    assert server.seen[0]["headers"]["authorization"] == "Bearer none"
+    with pytest.raises(TeacherRefusedError, match="api_key_env is None: set it"):
+        OpenAITeacher("m", base_url="https://example.com/v1", api_key_env=None)
 
 
 @pytest.mark.catalogue(109)
