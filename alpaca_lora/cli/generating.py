@@ -80,10 +80,12 @@ class GenerateOptions:
     judge: Annotated[str | None, text_flag("MODEL[@URL]", "none")] = None
     """Let this model judge each output, and keep only those that it finds right."""
 
-    answers_api_key_env: Annotated[str | None, _text("NAME", "that of --api-key-env, for the same host only")] = None
+    answers_api_key_env: Annotated[str | None, text_flag("NAME", "that of --api-key-env, for the same host only")] = (
+        None
+    )
     """Environment variable that holds the key for the endpoint of --answers; one on another host needs its own."""
 
-    judge_api_key_env: Annotated[str | None, _text("NAME", "that of --api-key-env, for the same host only")] = None
+    judge_api_key_env: Annotated[str | None, text_flag("NAME", "that of --api-key-env, for the same host only")] = None
     """Environment variable that holds the key for the endpoint of --judge; one on another host needs its own."""
 
     dry_run: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -15,23 +15,12 @@ ROWS = [
     for word in ("red", "blue", "green", "brown", "white", "black")
 ]
 
-_FIGURES: list[str] = []
-
 
 @pytest.fixture(scope="session")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     """A warm process that runs commands, watched."""
     with Victim(tmp_path_factory.mktemp("victim")) as started:
         yield started
-    if started.costs:
-        _FIGURES.append(f"attacks: {len(started.costs)} tried; {_most(started.costs)}")
-
-
-def _most(costs: list[tuple[float, int, str]]) -> str:
-    """Return the most that one took, of time and of memory beyond what was loaded before."""
-    seconds, _, slowest = max(costs)
-    grown = max(cost[1] for cost in costs)
-    return f"at most {seconds:.1f} s of processor time ({slowest}) and {grown / 1e6:.0f} MB"
 
 
 @pytest.fixture(scope="session")
@@ -88,5 +77,16 @@ def _verdict(number: int) -> dict[str, object]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what the attacks cost, at most."""
-    for line in _FIGURES:
-        terminalreporter.write_line(line)
+    reports = [report for end in ("passed", "failed") for report in terminalreporter.getreports(end)]
+    costs = [
+        cost for report in reports for name, tried in report.user_properties if name == "attacks" for cost in tried
+    ]
+    if costs:
+        terminalreporter.write_line(f"attacks: {len(costs)} tried; {_most(costs)}")
+
+
+def _most(costs: list[tuple[float, int, str]]) -> str:
+    """Return the most that one took, of time and of memory beyond what was loaded before."""
+    seconds, _, slowest = max(costs)
+    grown = max(cost[1] for cost in costs)
+    return f"at most {seconds:.1f} s of processor time ({slowest}) and {grown / 1e6:.0f} MB"

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_an_attack_is_refused_or_harmless(name, parts, victim, tmp_path):
-    faults = []
+def test_an_attack_is_refused_or_harmless(name, parts, victim, tmp_path, record_property):
+    faults, before = [], len(victim.costs)
     attacks = [attack for owner, attack in _ATTACKS if owner == name]
     step = 1 if _EVERY_USE else -(-len(attacks) // _SAMPLE)
     for number, attack in enumerate(attacks[::step]):
@@ -32,6 +32,7 @@ def test_an_attack_is_refused_or_harmless(name, parts, victim, tmp_path):
             directory = tmp_path / str(len(list(tmp_path.iterdir())))
             directory.mkdir()
             faults += _try(attack, command, attack.make(directory, parts), directory, parts, victim)
+    record_property("attacks", victim.costs[before:])
     assert not faults, "\n".join(faults)
     assert parts.endpoint.trapped == []
 
