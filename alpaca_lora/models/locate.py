@@ -16,6 +16,7 @@ from alpaca_lora.errors import ModelError, ModelNotFoundError
 from alpaca_lora.models.documents import check_documents
 from alpaca_lora.models.embedded import EMBEDDED, unpack_embedded_model
 from alpaca_lora.models.headers import check_plausible
+from alpaca_lora.planning.shapes import is_hub_id, not_on_hub
 
 _WANTED = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -40,7 +41,7 @@ def locate_base_model(name: str | Path) -> Path:
     path = os.path.expanduser(name)
     if os.path.isdir(path):
         directory = Path(path).resolve()
-    elif _looks_local(str(name)) or os.path.exists(path):
+    elif not is_hub_id(str(name)) or os.path.exists(path):
         raise ModelNotFoundError(
             f"no base model at {str(name)!r}: give a directory with config.json and *.safetensors, "
             f"a Hub id like 'org/name', or {EMBEDDED!r}"
@@ -49,10 +50,6 @@ def locate_base_model(name: str | Path) -> Path:
         directory = _download(str(name))
     _check_files(directory)
     return directory
-
-
-def _looks_local(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") != 1 or "\\" in name
 
 
 def _download(name: str) -> Path:
@@ -64,10 +61,7 @@ def _download(name: str) -> Path:
             )
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelNotFoundError(
-            f"cannot get base model {name!r} from the Hub ({type(error).__name__}). Check the spelling; for a gated "
-            "model accept its terms and set HF_TOKEN; without network give the path of a local directory"
-        ) from error
+        raise not_on_hub(f"base model {name!r}", error, "the path of a local directory") from error
 
 
 def _check_files(directory: Path) -> None:
