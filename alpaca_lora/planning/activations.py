@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.planning.kernel_facts import (
+    ARCHITECTURES,
     KEPT_LENGTH,
     LEAN_LOGITS_BYTES,
     LOGITS_BYTES,
@@ -57,7 +58,7 @@ def activations_of(
         tokens: of a forward pass.
         record_tokens: of each record in it.
     """
-    fast = runs_on_kernels(config)
+    fast = runs_on_kernels(shape, config)
     layer = _kept_on_kernels(shape, config, width_bytes, cuda, record_tokens) if fast else _kept_by_peft(
         shape, config, width_bytes, cuda, record_tokens
     )  # fmt: skip
@@ -71,9 +72,10 @@ def activations_of(
     )
 
 
-def runs_on_kernels(config: FinetuneConfig) -> bool:
+def runs_on_kernels(shape: ModelShape, config: FinetuneConfig) -> bool:
     """Tell whether the fast path runs the model: it is left out in fp16, whose gradients have to be scaled."""
-    return config.kernels.enabled and config.precision != "fp16" and not config.lora.dora
+    plain = config.precision != "fp16" and not config.lora.dora
+    return config.kernels.enabled and plain and shape.model_type in ARCHITECTURES
 
 
 def _kept_on_kernels(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bool, record_tokens: int) -> float:

@@ -150,7 +150,7 @@ def checkpointed_layers(shape: ModelShape, config: FinetuneConfig) -> int:
     """Return how many layers are computed again in the backward pass."""
     if not config.gradient_checkpointing:
         return 0
-    wanted = config.kernels.checkpointed_layers if runs_on_kernels(config) else None
+    wanted = config.kernels.checkpointed_layers if runs_on_kernels(shape, config) else None
     return shape.layers if wanted is None else min(wanted, shape.layers)
 
 
