@@ -68,7 +68,8 @@ class FinetuneConfig(Settings):
     """Learn the prompt too, as alpaca-lora of 2023 did; off, only the answer and its end are learned."""
 
     packing: bool | None = None
-    """Put several records into one row, without letting them see each other. None: on, unless few rows are left."""
+    """Put several records into one row, without letting them see each other. None: on, unless few rows are left or the
+    model is of an architecture that is not known to keep them apart."""
 
     packed_length: Annotated[int, Field(ge=8)] | None = None
     """Longest packed row in tokens, at least max_length. None: decided from the hardware, but max_length where

@@ -17,7 +17,7 @@ from alpaca_lora._version import __version__
 from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.errors import ConfigError, EncodingError, RecordError
 from alpaca_lora.models import detect_hardware, fingerprint, load_tokenizer, locate_base_model
-from alpaca_lora.planning import Decisions, Hardware, decide, decide_intervals, validation_count
+from alpaca_lora.planning import Decisions, Hardware, config_of, decide, decide_intervals, validation_count
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
 from alpaca_lora.training import ranks
@@ -148,7 +148,8 @@ def _digest(rows: Rows) -> str:
 def _decide(asked: FinetuneConfig, base_dir: Path, train: EncodedRows, hardware: Hardware) -> Decisions:
     """Fill in what depends on the rows, the device, the model's shape, and the number of processes."""
     check_sharding(asked)
-    decided = decide(asked, rows=len(train), hardware=hardware, mean_tokens=float(train.lengths.mean()))
+    kind, tokens = str(config_of(base_dir).get("model_type")), float(train.lengths.mean())
+    decided = decide(asked, rows=len(train), hardware=hardware, mean_tokens=tokens, model_type=kind)
     settled = settle_for(base_dir, asked, decided, hardware)
     return Decisions(ranks.shared_batch(asked, settled.config), settled.reasons)
 
