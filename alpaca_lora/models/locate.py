@@ -15,6 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from alpaca_lora.errors import ModelError, ModelNotFoundError
 from alpaca_lora.models.documents import check_documents
 from alpaca_lora.models.embedded import EMBEDDED, unpack_embedded_model
+from alpaca_lora.models.fingerprints import SECOND_COPY
 from alpaca_lora.models.headers import check_plausible
 from alpaca_lora.planning.shapes import is_hub_id, not_on_hub
 
@@ -57,7 +58,7 @@ def _download(name: str) -> Path:
     try:
         return Path(
             snapshot_download(
-                repository, revision=revision or None, allow_patterns=_WANTED, ignore_patterns=["*/*", "consolidated*"]
+                repository, revision=revision or None, allow_patterns=_WANTED, ignore_patterns=["*/*", SECOND_COPY]
             )
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
