@@ -172,7 +172,7 @@ def _encode(
     heldout, unscored = encode_split(split.heldout, prompter, tokenizer, config, cache=cache, scored=True)
     if config.keep_best and not heldout:
         raise EncodingError(f"config.keep_best: no held-out record fits config.max_length {config.max_length}")
-    return train, heldout, [*rejected, *unscored, *split.leaked]
+    return train, heldout, [*rejected, *unscored, *split.aside]
 
 
 def split_loaded(loaded: LoadedRecords, config: FinetuneConfig) -> Split:
@@ -184,6 +184,9 @@ def split_loaded(loaded: LoadedRecords, config: FinetuneConfig) -> Split:
     count = validation_count(config, len(loaded.records), len(loaded.heldout))
     fixed = loaded.heldout if config.validation_size is None else ()
     split = split_records(loaded.records, fixed, count, config.seed)
+    if config.validation_size is not None:
+        why = f"held out by the data, and config.validation_size {config.validation_size} takes others"
+        split.aside.extend(Rejection(record.origin, why, 0) for record in loaded.heldout)
     if not split.train:
         raise RecordError(f"{loaded.name}: no record is left to train on after holding out {len(split.heldout)}")
     return split

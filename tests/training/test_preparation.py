@@ -47,3 +47,12 @@ def test_a_base_whose_records_would_see_each_other_is_not_trained_on_packed_rows
     run = prepare(base, "alpaca-mini", tmp_path / "run", FinetuneConfig(max_length=1024))
     assert len(run.rows) == run.report.trained
     assert "packing off: records in one row are not known to stay apart in a 'opt' model" in run.reasons
+
+
+@pytest.mark.parametrize("size", [0, 10])
+def test_records_that_the_data_holds_out_are_counted_when_others_are_taken(size, tiny_base, tmp_path):
+    run = prepare(tiny_base, "alpaca-mini", tmp_path / "run", FinetuneConfig(max_length=1024, validation_size=size))
+    assert run.report.heldout == size
+    assert run.report.read == run.report.trained + size + len(run.report.rejected)
+    why = f"held out by the data, and config.validation_size {size} takes others"
+    assert run.report.reasons[why] == len(run.data.heldout) > 0
