@@ -87,10 +87,15 @@ class FastPath:
         return functional.cross_entropy(head(hidden_SD).float(), targets_S, reduction="sum") / total
 
     def undo(self) -> None:
-        """Free the unpacked weights and give the allocator its usual settings back; the model was never changed."""
+        """Free the unpacked weights and, where it was set, give the allocator its first thresholds back.
+
+        The model was never changed. What is left on a CPU with glibc: a threshold set once is no longer adapted to the
+        sizes that the process asks for, until it ends.
+        """
         if self.decoder is not None:
             self.decoder.weights.clear()
-            keep_freed_memory(False)
+            if self.model.device.type == "cpu":
+                keep_freed_memory(False)
 
 
 def apply(model: Any, settings: KernelSettings, *, longest_record: int, checkpointed: bool = False) -> FastPath:

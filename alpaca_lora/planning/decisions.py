@@ -51,7 +51,7 @@ class Hardware:
     """Whether it multiplies float16 natively."""
 
     cores: int
-    """Physical cores of the CPU."""
+    """Logical processors that this process may run on."""
 
     compiler: bool = False
     """Whether there is a C++ compiler for torch's Inductor."""
@@ -144,9 +144,13 @@ def decide_intervals(config: FinetuneConfig, total_steps: int) -> Decisions:
     choices = _Choices(config)
     quarter = math.ceil(total_steps / 4)
     shared = config.save_steps if config.keep_best and config.save_steps else quarter
-    evaluated = choices.settle("eval_steps", shared, f"{total_steps // shared} evaluations in {total_steps} steps")
+    evaluated = choices.settle(
+        "eval_steps", shared, f"{math.ceil(total_steps / shared)} evaluations in {total_steps} steps"
+    )
     interval = evaluated if config.keep_best else quarter
-    saved = choices.settle("save_steps", interval, f"{total_steps // interval} checkpoints in {total_steps} steps")
+    saved = choices.settle(
+        "save_steps", interval, f"{math.ceil(total_steps / interval)} checkpoints in {total_steps} steps"
+    )
     if total_steps < _FEW_STEPS:
         choices.warn(
             f"the run has {total_steps} optimizer steps, and fewer than {_FEW_STEPS} rarely change a model; "

@@ -296,6 +296,13 @@ def test_intervals_are_given_with_their_reasons():
     )
 
 
+def test_the_last_step_is_evaluated_and_saved_whatever_the_interval():
+    assert decide_intervals(FinetuneConfig(), 10).reasons[:2] == (
+        "eval_steps 3: 4 evaluations in 10 steps",
+        "save_steps 3: 4 checkpoints in 10 steps",
+    )
+
+
 def test_row_74_an_interval_longer_than_the_run_is_warned_of_with_the_arithmetic():
     config = FinetuneConfig(save_steps=500, eval_steps=200, warmup_steps=100)
     assert decide_intervals(config, 60).reasons == (
