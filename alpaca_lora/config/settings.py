@@ -130,8 +130,8 @@ class FinetuneConfig(Settings):
     """Recompute activations to save memory, for up to half as much time again. None: only on CUDA."""
 
     shard_base: bool = False
-    """Divide the frozen base over the processes of torchrun (FSDP2) instead of each holding all of it: slower, for a
-    model that one card cannot hold. Not with nf4."""
+    """Divide the frozen base over the processes of torchrun (FSDP2) while training: slower, with more of each card left
+    for activations. Each process loads all of the base first, so one card must hold its weights. Not with nf4."""
 
     eval_steps: Annotated[int, Field(ge=1)] | None = None
     """Optimizer steps between evaluations of the held-out loss. None: four times a run."""
