@@ -216,7 +216,9 @@ def load_config(
     overrides = overrides or {}
     lines: dict[Place, str] = {}
     if isinstance(source, FinetuneConfig):
-        values = source.model_dump(mode="json")
+        if not overrides:
+            return source
+        values = source.model_dump(mode="json", exclude_unset=True)  # so that what was given can still be told
     else:
         values, lines = settings_from(source)
     lines = {place: line for place, line in lines.items() if ".".join(place) not in overrides}
