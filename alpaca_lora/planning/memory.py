@@ -104,7 +104,7 @@ def _base(
     scales = linear / _NF4_BLOCK
     constants = scales + 4 * scales / _NESTED_BLOCK if config.quantization.double_quantization else 4 * scales
     unpacked = linear * width_bytes
-    given = config.kernels.nf4_cache_gib
+    given = config.kernels.nf4_cache_gib if runs_on_kernels(shape, config) else 0.0
     room = memory_bytes * CACHE_SHARE if device == "cpu" else 0
     cache = min(int(given * 2**30), unpacked) if given is not None else unpacked if unpacked <= room else 0
     workspace = 0 if cache >= unpacked else shape.inner * shape.width * width_bytes

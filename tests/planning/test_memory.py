@@ -77,6 +77,7 @@ def test_a_machine_with_room_keeps_unpacked_weights_and_a_card_never_does():
     for device, memory in (("cpu", 32 * GIB), ("cuda", 80 * GIB)):
         assert "unpacked weights, kept" not in items(device, memory, **nf4)
         assert items(device, memory, **nf4)["dequantisation workspace"] == 2 * 4096 * 11008
+    assert "unpacked weights, kept" not in items("cpu", 64 * GIB, **nf4, kernels=KernelSettings(enabled=False))
     given = nf4 | {"kernels": KernelSettings(nf4_cache_gib=2.0)}
     assert items("cpu", 32 * GIB, **given)["unpacked weights, kept"] == 2 * GIB
 
