@@ -15,11 +15,12 @@ from typing import Annotated, Any, NamedTuple, Optional, TypedDict
 import tyro
 
 from alpaca_lora.config import FinetuneConfig, config_reference, load_config
+from alpaca_lora.config.spelling import SPELLED, as_typed
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.planning import available_presets, available_shapes
 from alpaca_lora.planning.cards import CARDS
 
-__all__ = ["FINETUNE", "INSPECT", "PLAN", "FlagSet", "as_typed", "make_flags", "read_config"]
+__all__ = ["FINETUNE", "INSPECT", "PLAN", "FlagSet", "make_flags", "read_config"]
 
 
 class _Own(NamedTuple):
@@ -62,7 +63,6 @@ _OWN = {
     "teraflops": _Own(None, "Measured rate of 16-bit matrix products, for the time. none: the data sheet's.", "NUMBER"),
     "json": _Own(False, "Print one JSON object with every number unrounded."),
 }
-_SPELLED = {"column_map": "map", "quantization.method": "quantization"}
 _MAPPINGS = {"column_map": "FIELD=COLUMN", "trainer_options": "OPTION=VALUE"}
 _UNDECIDED = ("auto", "none", "null")
 
@@ -166,15 +166,6 @@ def read_config(flags: Mapping[str, Any]) -> FinetuneConfig:
     return config
 
 
-def as_typed(value: Any) -> str:
-    """Return a setting's value in the words of the command line."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, list | dict):
-        return " ".join(value) or "none"
-    return "auto" if value is None else str(value)
-
-
 def _settings() -> Iterator[_Setting]:
     for name, allowed, default, help in config_reference():
         yield _Setting(name, allowed, json.loads(default), help)
@@ -197,7 +188,7 @@ def _setting_flag(setting: _Setting) -> Any:
     return Annotated[
         kind,
         tyro.conf.arg(
-            name=_SPELLED.get(setting.name),
+            name=SPELLED.get(setting.name),
             metavar=setting.metavar,
             help=setting.help.replace(" None: ", " auto: "),
             help_behavior_hint=f"(default: {as_typed(setting.default)})"
@@ -233,7 +224,7 @@ def _pairs(name: str, given: list[str], faults: list[str]) -> Iterator[tuple[str
     for text in given:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            faults.append(f"--{_SPELLED.get(name, name).replace('_', '-')} must be {_MAPPINGS[name]}, got {text!r}")
+            faults.append(f"--{SPELLED.get(name, name).replace('_', '-')} must be {_MAPPINGS[name]}, got {text!r}")
         elif name == "column_map":
             yield key, value
         else:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from alpaca_lora.cli.flags import as_typed
+from alpaca_lora.config.spelling import as_flags
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.planning import Estimate, plan
 from alpaca_lora.planning.memory import checkpointed_layers
@@ -145,16 +145,3 @@ def _change(made: Estimate) -> Iterator[str]:
     needed = f"{made.fix.total_bytes / _GIB:.2f} GiB, about {made.fix.slower:.1f} × the time"
     yield f"the cheapest change that fits: {needed}"
     yield f"  {as_flags(made.fix.changes)}"
-
-
-def as_flags(changes: Mapping[str, Any]) -> str:
-    """Return settings as they are typed on the command line."""
-    return " ".join(_flag(name, value) for name, value in changes.items())
-
-
-def _flag(name: str, value: Any) -> str:
-    spelled = {"quantization.method": "quantization"}.get(name, name).replace("_", "-")
-    if isinstance(value, bool):
-        section, dot, last = spelled.rpartition(".")
-        return f"--{section}{dot}{'' if value else 'no-'}{last}"
-    return f"--{spelled} {as_typed(value)}"

@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.console import Console
 
-from alpaca_lora.cli.flags import as_typed
 from alpaca_lora.cli.tokens import describe, render_colored, render_plain
 from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.config.spelling import as_typed
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.models import load_tokenizer, locate_base_model
 from alpaca_lora.prompts import Prompter

@@ -9,7 +9,7 @@ from alpaca_lora.errors import ConfigError
 _FOLDER = files("alpaca_lora") / "config" / "presets"
 
 
-def preset_names() -> tuple[str, ...]:
+def available_presets() -> tuple[str, ...]:
     """Return the names of all presets, sorted."""
     return tuple(sorted(item.name.removesuffix(".yaml") for item in _FOLDER.iterdir() if item.name.endswith(".yaml")))
 
@@ -18,7 +18,7 @@ def preset_document(name: str) -> SettingsDocument:
     """Return the file of one preset.
 
     Args:
-        name: one of `preset_names()`.
+        name: one of `available_presets()`.
 
     Returns:
         Its description, source, deviations and config, unchecked.
@@ -26,12 +26,12 @@ def preset_document(name: str) -> SettingsDocument:
     Raises:
         ConfigError: no preset has this name.
     """
-    if name not in preset_names():
+    if name not in available_presets():
         raise ConfigError(f"unknown preset {name!r}; {known_presets(name)}")
     return parse_settings((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), name=f"{name}.yaml")
 
 
 def known_presets(name: object) -> str:
     """Return the rest of a message about a name that no preset has: the closest one, and all."""
-    close = get_close_matches(str(name), preset_names(), n=1)
-    return f"{f'did you mean {close[0]!r}? ' if close else ''}presets: {', '.join(preset_names())}"
+    close = get_close_matches(str(name), available_presets(), n=1)
+    return f"{f'did you mean {close[0]!r}? ' if close else ''}presets: {', '.join(available_presets())}"

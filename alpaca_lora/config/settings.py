@@ -68,7 +68,8 @@ class FinetuneConfig(Settings):
     """Learn the prompt too, as alpaca-lora of 2023 did; off, only the answer and its end are learned."""
 
     packing: bool | None = None
-    """Put several records into one row, without letting them see each other. None: on, unless few rows are left."""
+    """Put several records into one row, without letting them see each other. None: on, unless few rows are left or the
+    model is of an architecture that is not known to keep them apart."""
 
     packed_length: Annotated[int, Field(ge=8)] | None = None
     """Longest packed row in tokens, at least max_length. None: decided from the hardware, but max_length where
@@ -129,8 +130,8 @@ class FinetuneConfig(Settings):
     """Recompute activations to save memory, for up to half as much time again. None: only on CUDA."""
 
     shard_base: bool = False
-    """Divide the frozen base over the processes of torchrun (FSDP2) instead of each holding all of it: slower, for a
-    model that one card cannot hold. Not with nf4."""
+    """Divide the frozen base over the processes of torchrun (FSDP2) while training: slower, with more of each card left
+    for activations. Each process loads all of the base first, so one card must hold its weights. Not with nf4."""
 
     eval_steps: Annotated[int, Field(ge=1)] | None = None
     """Optimizer steps between evaluations of the held-out loss. None: four times a run."""
@@ -157,7 +158,8 @@ class FinetuneConfig(Settings):
     """Longest answer to those records, in tokens."""
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
-    """Decides the split, the order, the adapter's start and dropout; equal seeds give equal bytes."""
+    """Decides the split, the order, the adapter's start and dropout. Equal seeds give equal bytes on a CPU; on a GPU,
+    the same rows in the same order (not measured)."""
 
     resume: Annotated[str, Field(min_length=1)] = "auto"
     """`auto` goes on from the newest checkpoint that verifies, `never` demands a new directory, a path goes on from
@@ -214,7 +216,9 @@ def load_config(
     overrides = overrides or {}
     lines: dict[Place, str] = {}
     if isinstance(source, FinetuneConfig):
-        values = source.model_dump(mode="json")
+        if not overrides:
+            return source
+        values = source.model_dump(mode="json", exclude_unset=True)  # so that what was given can still be told
     else:
         values, lines = settings_from(source)
     lines = {place: line for place, line in lines.items() if ".".join(place) not in overrides}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora.config.faults import Place
-from alpaca_lora.config.preset_files import known_presets, preset_document, preset_names
+from alpaca_lora.config.preset_files import available_presets, known_presets, preset_document
 from alpaca_lora.config.rules import as_method
 from alpaca_lora.config.yaml_files import read_settings
 from alpaca_lora.errors import ConfigError
@@ -28,13 +28,13 @@ def settings_from(source: str | Path | None) -> tuple[dict[str, Any], dict[Place
     """
     if source is None:
         return {}, {}
-    if isinstance(source, str) and source in preset_names():
+    if isinstance(source, str) and source in available_presets():
         return preset_document(source).values["config"], {}
     document = read_settings(_existing(source))
     lines = {place: f"{document.name}:{line}" for place, line in document.lines.items()}
     values = {name: value for name, value in document.values.items() if name != "preset"}
     start = document.values.get("preset")
-    if "preset" in document.values and start not in preset_names():
+    if "preset" in document.values and start not in available_presets():
         raise ConfigError(f"{lines[('preset',)]}: unknown preset {start!r}; {known_presets(start)}")
     return (overlaid(preset_document(start).values["config"], values) if start else values), lines
 

@@ -17,7 +17,7 @@ def keep_freed_memory(keep: bool = True) -> bool:
     """Set glibc's thresholds for this process, or put them back.
 
     Args:
-        keep: False restores glibc's first values (without their adaptation to sizes seen).
+        keep: False restores glibc's first values; it no longer adapts them to sizes seen, since they were set by hand.
 
     Returns:
         Whether the C library took them; others than glibc do not.

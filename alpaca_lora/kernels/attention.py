@@ -20,15 +20,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-_BLOCK = 256
-"""Queries of a block; fewer save products above the diagonal, more make larger matrices."""
-
-_MULTIPLE = 32
-"""Records are padded to a multiple of this many tokens. oneDNN compiles each product anew for each size that it meets,
-and keeps what it compiled; there are few sizes then. A key that is padding comes after every query, so none sees it."""
-
-_KEPT_LENGTH = 1024
-"""Longest record whose probabilities are kept."""
+from alpaca_lora.planning.kernel_facts import KEPT_LENGTH, QUERY_BLOCK, RECORD_MULTIPLE
 
 
 def packed_attention(
@@ -103,7 +95,7 @@ class _PackedAttention(torch.autograd.Function):
                 q_KQd = _by_head(q_NKGd[own], end - first)
                 p_KQL = _probabilities(q_KQd, k_KLd[:, :end], end - first, future_QQ)
                 out_NKGd[own] = _by_token(torch.bmm(p_KQL, v_KLd[:, :end]), end - first)[: stop - start - first]
-                saved += [q_KQd, p_KQL if keys <= _KEPT_LENGTH else None]
+                saved += [q_KQd, p_KQL if keys <= KEPT_LENGTH else None]
             saved += [k_KLd, v_KLd]
         ctx.bounds, ctx.scale = bounds, scale
         ctx.save_for_backward(*saved)
@@ -145,7 +137,7 @@ def _sum_of_prefixes(parts: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def _padded(length: int) -> int:
-    return -(-length // _MULTIPLE) * _MULTIPLE
+    return -(-length // RECORD_MULTIPLE) * RECORD_MULTIPLE
 
 
 def _by_head(x: torch.Tensor, rows: int) -> torch.Tensor:
@@ -172,11 +164,11 @@ def _probabilities(q_KQd: torch.Tensor, k_KLd: torch.Tensor, queries: int, futur
 
 def _future(like: torch.Tensor, heads: int) -> torch.Tensor:
     """Return what is added to a block's products with its own keys: −inf above the diagonal, for each query's heads."""
-    future_QQ: torch.Tensor = like.new_full((_BLOCK, _BLOCK), -math.inf).triu_(1).repeat_interleave(heads, dim=0)
-    return future_QQ
+    future_QQ: torch.Tensor = like.new_full((QUERY_BLOCK, QUERY_BLOCK), -math.inf).triu_(1)
+    return future_QQ.repeat_interleave(heads, dim=0)
 
 
 def _blocks(length: int) -> Iterator[tuple[int, int]]:
     """Yield where each block of a record's queries begins and ends."""
-    parts, steps = -(-length // _BLOCK), length // _MULTIPLE
-    return pairwise(steps * part // parts * _MULTIPLE for part in range(parts + 1))
+    parts, steps = -(-length // QUERY_BLOCK), length // RECORD_MULTIPLE
+    return pairwise(steps * part // parts * RECORD_MULTIPLE for part in range(parts + 1))

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from alpaca_lora.planning.kernel_facts import ROW_MULTIPLE
+
 
 def linear_cross_entropy(
     hidden_SD: torch.Tensor,
@@ -40,10 +42,6 @@ def linear_cross_entropy(
     return _LinearCrossEntropy.apply(hidden_SD, weight_VD, targets_S, total, block_bytes)  # type: ignore[no-any-return, no-untyped-call]
 
 
-_MULTIPLE = 64
-"""Rows are padded to a multiple of this, so that oneDNN, which compiles for each size, meets few."""
-
-
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -55,11 +53,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         block_bytes: int,
     ) -> torch.Tensor:
         wide, rows = torch.promote_types(hidden_SD.dtype, torch.float32), len(hidden_SD)
-        padding = -rows % _MULTIPLE
+        padding = -rows % ROW_MULTIPLE
         hidden_SD, targets_S = functional.pad(hidden_SD, (0, 0, 0, padding)), functional.pad(targets_S, (0, padding))
         grad_SD = torch.empty_like(hidden_SD)
         losses = []
-        block = max(block_bytes // (len(weight_VD) * hidden_SD.element_size() * _MULTIPLE), 1) * _MULTIPLE
+        block = max(block_bytes // (len(weight_VD) * hidden_SD.element_size() * ROW_MULTIPLE), 1) * ROW_MULTIPLE
         for hidden_BD, targets_B, grad_BD in zip(
             hidden_SD.split(block), targets_S.split(block), grad_SD.split(block), strict=True
         ):

@@ -16,15 +16,16 @@ from alpaca_lora.kernels.cross_entropy import linear_cross_entropy
 from alpaca_lora.kernels.decoder import Decoder
 from alpaca_lora.kernels.projections import DenseWeights, projection_of
 from alpaca_lora.models import IGNORED, detect_hardware, supervised_logits
+from alpaca_lora.planning.kernel_facts import (
+    ARCHITECTURES,
+    CACHE_SHARE,
+    LEAN_LOGITS_BYTES,
+    LOGITS_BYTES,
+    ROW_MULTIPLE,
+)
 
 _LEVERS = ("attention", "lora", "loss", "norm", "rope", "swiglu", "compiled")
-_ARCHITECTURES = ("llama", "mistral", "qwen2")
 _PROJECTIONS = {"self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("gate_proj", "up_proj", "down_proj")}
-_CACHE_SHARE = 0.25
-_MULTIPLE = 64
-"""Tokens of a batch are padded to a multiple of this, so that oneDNN, which compiles for each size, meets few."""
-
-_BLOCK_BYTES, _LEAN_BLOCK_BYTES = 64 << 20, 16 << 20
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class FastPath:
         bounds = [*(positions_N == 0).nonzero().flatten().tolist(), len(positions_N)]
         next_N = functional.pad(batch["labels"], (0, 1), value=IGNORED)[:, 1:][real_BT]
         embedded_ND = self.decoder.model.embed_tokens(ids_BT)[real_BT]  # NEFTune's noise depends on the rows' length
-        padding = -len(positions_N) % _MULTIPLE
+        padding = -len(positions_N) % ROW_MULTIPLE
         if padding:  # one more record, of which nothing is learned
             embedded_ND = functional.pad(embedded_ND, (0, 0, 0, padding))
             positions_N = torch.cat((positions_N, column_T.new_tensor(range(padding))))
@@ -81,15 +82,20 @@ class FastPath:
         head = self.model.get_base_model().get_output_embeddings()
         hidden_SD, targets_S = hidden_ND[wanted_N], next_N[wanted_N]
         if self.settings.loss:
-            block_bytes = _LEAN_BLOCK_BYTES if self.decoder.checkpointed_layers else _BLOCK_BYTES
+            block_bytes = LEAN_LOGITS_BYTES if self.decoder.checkpointed_layers else LOGITS_BYTES
             return linear_cross_entropy(hidden_SD, head.weight, targets_S, total, block_bytes)
         return functional.cross_entropy(head(hidden_SD).float(), targets_S, reduction="sum") / total
 
     def undo(self) -> None:
-        """Free the unpacked weights and give the allocator its usual settings back; the model was never changed."""
+        """Free the unpacked weights and, where it was set, give the allocator its first thresholds back.
+
+        The model was never changed. What is left on a CPU with glibc: a threshold set once is no longer adapted to the
+        sizes that the process asks for, until it ends.
+        """
         if self.decoder is not None:
             self.decoder.weights.clear()
-            keep_freed_memory(False)
+            if self.model.device.type == "cpu":
+                keep_freed_memory(False)
 
 
 def apply(model: Any, settings: KernelSettings, *, longest_record: int, checkpointed: bool = False) -> FastPath:
@@ -125,8 +131,8 @@ def _obstacle(causal: Any, settings: KernelSettings, longest_record: int) -> str
         return "config.kernels.enabled is off"
     if any(isinstance(parameter, DTensor) for parameter in causal.parameters()):
         return "its weights are divided over several processes"
-    if config.model_type not in _ARCHITECTURES:
-        return f"the kernels know {', '.join(_ARCHITECTURES)}, and this is {config.model_type}"
+    if config.model_type not in ARCHITECTURES:
+        return f"the kernels know {', '.join(ARCHITECTURES)}, and this is {config.model_type}"
     if config.hidden_act != "silu" or config.attention_dropout:
         return f"its activation is {config.hidden_act!r} and its attention dropout {config.attention_dropout}"
     window = getattr(config, "sliding_window", None)
@@ -174,5 +180,5 @@ def _cache_bytes(causal: Any, settings: KernelSettings) -> int:
         return int(settings.nf4_cache_gib * 2**30)
     states = [state for parameter in causal.parameters() if (state := getattr(parameter, "quant_state", None))]
     needed = sum(state.shape.numel() * state.dtype.itemsize for state in states)
-    room = detect_hardware().memory_bytes * _CACHE_SHARE if causal.device.type == "cpu" else 0
+    room = detect_hardware().memory_bytes * CACHE_SHARE if causal.device.type == "cpu" else 0
     return needed if needed <= room else 0

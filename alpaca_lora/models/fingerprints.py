@@ -8,6 +8,9 @@ from safetensors import SafetensorError, safe_open
 
 from alpaca_lora.errors import ModelError
 
+SECOND_COPY = "consolidated*"
+"""Weights in the format of their makers, beside the same ones in that of transformers; a download leaves them out."""
+
 _VALUES = 16
 
 
@@ -29,6 +32,8 @@ def fingerprint(directory: Path) -> str:
     """
     lines: list[tuple[str, bytes]] = []
     for path in sorted(directory.glob("*.safetensors")):
+        if path.match(SECOND_COPY):
+            continue
         try:
             with safe_open(path, framework="pt") as file:
                 lines += [(name, _sample(file.get_tensor(name))) for name in file.keys()]  # noqa: SIM118

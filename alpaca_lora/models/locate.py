@@ -6,18 +6,22 @@ source: weights must be safetensors (a pickle can run code when it is opened), a
 to run.
 """
 
+import contextlib
 import os.path
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from alpaca_lora.errors import ModelError, ModelNotFoundError
-from alpaca_lora.models.documents import check_documents
+from alpaca_lora.models.documents import check_documents, read_document
 from alpaca_lora.models.embedded import EMBEDDED, unpack_embedded_model
+from alpaca_lora.models.fingerprints import SECOND_COPY
 from alpaca_lora.models.headers import check_plausible
+from alpaca_lora.planning.shapes import is_hub_id, not_on_hub
 
 _WANTED = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
+_PARTS = ("text_config", "vision_config", "audio_config", "thinker_config")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -32,7 +36,7 @@ def locate_base_model(name: str | Path) -> Path:
 
     Raises:
         ModelNotFoundError: nothing there, or a Hub id that can be reached neither in the cache nor on the network.
-        ModelError: the directory lacks safetensors or its configuration names code to run.
+        ModelError: the directory lacks safetensors, its configuration names code to run, or the model is multimodal.
         MissingDependencyError: the wheel of the embedded model is not installed.
     """
     if name == EMBEDDED:
@@ -40,7 +44,7 @@ def locate_base_model(name: str | Path) -> Path:
     path = os.path.expanduser(name)
     if os.path.isdir(path):
         directory = Path(path).resolve()
-    elif _looks_local(str(name)) or os.path.exists(path):
+    elif not is_hub_id(str(name)) or os.path.exists(path):
         raise ModelNotFoundError(
             f"no base model at {str(name)!r}: give a directory with config.json and *.safetensors, "
             f"a Hub id like 'org/name', or {EMBEDDED!r}"
@@ -51,23 +55,19 @@ def locate_base_model(name: str | Path) -> Path:
     return directory
 
 
-def _looks_local(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") != 1 or "\\" in name
-
-
 def _download(name: str) -> Path:
     repository, _, revision = name.partition("@")
     try:
+        with contextlib.suppress(EntryNotFoundError):  # also where nothing is known of it without network
+            file = hf_hub_download(repository, "config.json", revision=revision or None)
+            _refuse_other_senses(Path(file), name)
         return Path(
             snapshot_download(
-                repository, revision=revision or None, allow_patterns=_WANTED, ignore_patterns=["*/*", "consolidated*"]
+                repository, revision=revision or None, allow_patterns=_WANTED, ignore_patterns=["*/*", SECOND_COPY]
             )
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelNotFoundError(
-            f"cannot get base model {name!r} from the Hub ({type(error).__name__}). Check the spelling; for a gated "
-            "model accept its terms and set HF_TOKEN; without network give the path of a local directory"
-        ) from error
+        raise not_on_hub(f"base model {name!r}", error, "the path of a local directory") from error
 
 
 def _check_files(directory: Path) -> None:
@@ -83,4 +83,16 @@ def _check_files(directory: Path) -> None:
             "and call save_pretrained(directory)"
         )
     check_documents(directory)
+    _refuse_other_senses(directory / "config.json", str(directory))
     check_plausible(directory)
+
+
+def _refuse_other_senses(path: Path, name: str) -> None:
+    """Refuse a model of text and images or sound, whose decoder is one part of several in its config.json."""
+    document = read_document(path)
+    found = next((part for part in _PARTS if isinstance(document.get(part), dict)), None)
+    if found:
+        raise ModelError(
+            f"{name!r} is a multimodal model ({str(document.get('model_type'))!r}: its config.json has a {found}); "
+            "only text decoders are supported: give a text-only model of the family"
+        )

@@ -8,18 +8,21 @@ import math
 from dataclasses import dataclass
 
 from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.planning.kernel_facts import (
+    ARCHITECTURES,
+    KEPT_LENGTH,
+    LEAN_LOGITS_BYTES,
+    LOGITS_BYTES,
+    QUERY_BLOCK,
+    RECORD_MULTIPLE,
+    ROW_MULTIPLE,
+)
 from alpaca_lora.planning.shapes import ModelShape
 
 __all__ = ["LEARNED_SHARE", "Activations", "activations_of", "is_adapted", "runs_on_kernels"]
 
 LEARNED_SHARE = 0.73
 """Share of the tokens that are answers, in 999 records of Alpaca."""
-
-_BLOCK, _MULTIPLE, _KEPT_LENGTH = 256, 32, 1024
-"""Blocks of queries, padding of records, and the longest record whose probabilities are kept: kernels/attention.py."""
-
-_BLOCK_BYTES, _LEAN_BLOCK_BYTES, _BLOCK_ROWS = 64 << 20, 16 << 20, 64
-"""Bytes of a block of logits without and with checkpointed layers, and what its rows are a multiple of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def activations_of(
         tokens: of a forward pass.
         record_tokens: of each record in it.
     """
-    fast = runs_on_kernels(config)
+    fast = runs_on_kernels(shape, config)
     layer = _kept_on_kernels(shape, config, width_bytes, cuda, record_tokens) if fast else _kept_by_peft(
         shape, config, width_bytes, cuda, record_tokens
     )  # fmt: skip
@@ -69,9 +72,10 @@ def activations_of(
     )
 
 
-def runs_on_kernels(config: FinetuneConfig) -> bool:
+def runs_on_kernels(shape: ModelShape, config: FinetuneConfig) -> bool:
     """Tell whether the fast path runs the model: it is left out in fp16, whose gradients have to be scaled."""
-    return config.kernels.enabled and config.precision != "fp16" and not config.lora.dora
+    plain = config.precision != "fp16" and not config.lora.dora
+    return config.kernels.enabled and plain and shape.model_type in ARCHITECTURES
 
 
 def _kept_on_kernels(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bool, record_tokens: int) -> float:
@@ -84,7 +88,7 @@ def _kept_on_kernels(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bo
     )  # q, k, v by head, and the attended values (o_proj's x)
     if cuda:
         attention += shape.heads * 4  # the logarithm of each row's sum instead of probabilities
-    elif _padded(record_tokens) <= _KEPT_LENGTH:
+    elif _padded(record_tokens) <= KEPT_LENGTH:
         attention += _probabilities(record_tokens) * shape.heads * b / record_tokens
     return norms + attention + 3 * i * b + _kept_by_adapters(shape, config, b)  # gate, up and their product
 
@@ -110,13 +114,13 @@ def is_adapted(name: str, config: FinetuneConfig) -> bool:
 
 
 def _padded(tokens: int) -> int:
-    return -(-tokens // _MULTIPLE) * _MULTIPLE
+    return -(-tokens // RECORD_MULTIPLE) * RECORD_MULTIPLE
 
 
 def _probabilities(record_tokens: int) -> float:
     """Return the probabilities of a record and a head: blocks of queries see only the keys up to their end."""
     length = _padded(record_tokens)
-    parts = -(-length // _BLOCK)
+    parts = -(-length // QUERY_BLOCK)
     return length * length * (parts + 1) / (2 * parts)
 
 
@@ -124,7 +128,7 @@ def _logits(shape: ModelShape, config: FinetuneConfig, b: int, tokens: int, fast
     if not fast:  # logits, their float32 copy, softmax and gradient of all supervised tokens
         return tokens * shape.vocabulary * (2 * b + 8)
     learned = tokens if config.train_on_prompt else tokens * LEARNED_SHARE
-    block_bytes = _LEAN_BLOCK_BYTES if config.gradient_checkpointing else _BLOCK_BYTES
-    rows = max(block_bytes // (shape.vocabulary * b * _BLOCK_ROWS), 1) * _BLOCK_ROWS
-    padded = math.ceil(learned / _BLOCK_ROWS) * _BLOCK_ROWS
+    block_bytes = LEAN_LOGITS_BYTES if config.gradient_checkpointing else LOGITS_BYTES
+    rows = max(block_bytes // (shape.vocabulary * b * ROW_MULTIPLE), 1) * ROW_MULTIPLE
+    padded = math.ceil(learned / ROW_MULTIPLE) * ROW_MULTIPLE
     return min(2 * rows, padded) * shape.vocabulary * b  # the next block is made before the last is let go

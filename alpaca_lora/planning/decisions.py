@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError
+from alpaca_lora.planning.isolation import keeps_records_apart, packing_fault
 
-__all__ = ["Decisions", "Hardware", "decide", "decide_intervals", "validation_count"]
+__all__ = ["Decisions", "Hardware", "decide", "decide_intervals"]
 
 _TYPICAL_TOKENS = 200.0
 _TARGET_STEPS = 150
@@ -50,7 +51,7 @@ class Hardware:
     """Whether it multiplies float16 natively."""
 
     cores: int
-    """Physical cores of the CPU."""
+    """Logical processors that this process may run on."""
 
     compiler: bool = False
     """Whether there is a C++ compiler for torch's Inductor."""
@@ -81,13 +82,7 @@ class _Choices:
         if given is not None:
             return given
         self.values[name] = value
-        text = (
-            ("on" if value else "off")
-            if isinstance(value, bool)
-            else f"{value:g}"
-            if isinstance(value, float)
-            else value
-        )
+        text = ("off", "on")[value] if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
         self.reasons.append(f"{name} {text}: {reason}")
         return value
 
@@ -98,7 +93,14 @@ class _Choices:
         return Decisions(FinetuneConfig(**{**dict(self.config), **self.values}), tuple(self.reasons))
 
 
-def decide(config: FinetuneConfig, *, rows: int, hardware: Hardware, mean_tokens: float = _TYPICAL_TOKENS) -> Decisions:
+def decide(
+    config: FinetuneConfig,
+    *,
+    rows: int,
+    hardware: Hardware,
+    mean_tokens: float = _TYPICAL_TOKENS,
+    model_type: str | None = None,
+) -> Decisions:
     """Fill in everything that training needs, but for the intervals of `decide_intervals`.
 
     Args:
@@ -106,21 +108,22 @@ def decide(config: FinetuneConfig, *, rows: int, hardware: Hardware, mean_tokens
         rows: records to train on, without the held-out ones.
         hardware: the device that will train.
         mean_tokens: mean length of a record in tokens, which tells how many fit into a packed row; Alpaca's have 205.
+        model_type: of the base's config.json, which tells whether records may share rows; None for one where they may.
 
     Returns:
         The config with epochs, learning_rate, packing, packed_length (where packing is on), batch_size,
         micro_batch_size, precision and gradient_checkpointing set, and why.
 
     Raises:
-        ConfigError: there is no row, or the device lacks what a setting asks for.
+        ConfigError: there is no row, or the device or the model lacks what a setting asks for.
     """
     if rows < 1:
         raise ConfigError("no record is left to train on; hold out fewer, or raise config.max_length")
-    _check_device(config, hardware)
+    _check(config, hardware, model_type)
     choices = _Choices(config)
     epochs = choices.settle("epochs", _below(rows, _EPOCHS_BELOW_ROWS), f"usual for {rows} records")
     choices.settle("learning_rate", _below(rows, _LEARNING_RATE_BELOW_ROWS), f"usual for LoRA with {rows} records")
-    length, sequences = _settle_packing(choices, rows, mean_tokens, hardware)
+    length, sequences = _settle_packing(choices, rows, mean_tokens, hardware, model_type)
     size = _auto_batch(rows, sequences, epochs, packed=length is not None)
     _settle_batch(choices, rows, sequences, size, length, hardware)
     _settle_device(choices, hardware)
@@ -141,9 +144,13 @@ def decide_intervals(config: FinetuneConfig, total_steps: int) -> Decisions:
     choices = _Choices(config)
     quarter = math.ceil(total_steps / 4)
     shared = config.save_steps if config.keep_best and config.save_steps else quarter
-    evaluated = choices.settle("eval_steps", shared, f"{total_steps // shared} evaluations in {total_steps} steps")
+    evaluated = choices.settle(
+        "eval_steps", shared, f"{math.ceil(total_steps / shared)} evaluations in {total_steps} steps"
+    )
     interval = evaluated if config.keep_best else quarter
-    saved = choices.settle("save_steps", interval, f"{total_steps // interval} checkpoints in {total_steps} steps")
+    saved = choices.settle(
+        "save_steps", interval, f"{math.ceil(total_steps / interval)} checkpoints in {total_steps} steps"
+    )
     if total_steps < _FEW_STEPS:
         choices.warn(
             f"the run has {total_steps} optimizer steps, and fewer than {_FEW_STEPS} rarely change a model; "
@@ -160,41 +167,9 @@ def decide_intervals(config: FinetuneConfig, total_steps: int) -> Decisions:
     return choices.result()
 
 
-def validation_count(config: FinetuneConfig, rows: int, heldout: int) -> int:
-    """Return how many records a run holds out for evaluation.
-
-    Args:
-        config: validation_size and keep_best count.
-        rows: records of the training data.
-        heldout: records that the data brings as a held-out set of its own, which is used when validation_size is None.
-
-    Returns:
-        The size of the data's own set when that is used, else how many to draw from the rows; 0 for none.
-
-    Raises:
-        ConfigError: nothing would be left to train on, or keep_best would have nothing to compare with.
-    """
-    size = config.validation_size
-    if size is None:
-        count = heldout or min(rows // 20, 500)
-        if config.keep_best and not count:
-            raise ConfigError(
-                f"config.keep_best needs held-out records, and {rows} records are too few to take 5 % of; "
-                "set config.validation_size, or keep_best to false"
-            )
-        return count
-    count = int(size) if size >= 1 or size == 0 else max(1, round(size * rows))
-    if count and count >= rows:
-        raise ConfigError(
-            f"config.validation_size {size} leaves none of {rows} records to train on; hold out at most {rows - 1}, "
-            "or a share such as 0.05"
-        )
-    return count
-
-
-def _check_device(config: FinetuneConfig, hardware: Hardware) -> None:
-    """Refuse every setting that this device cannot serve, all at once."""
-    faults = []
+def _check(config: FinetuneConfig, hardware: Hardware, model_type: str | None) -> None:
+    """Refuse every setting that this device or this model cannot serve, all at once."""
+    faults = [fault] if (fault := packing_fault(config, model_type)) else []
     supported = [name for name, works in _precisions(hardware).items() if works]
     where = f"the {hardware.device} ({hardware.name})"
     if config.precision is not None and config.precision not in supported:
@@ -223,7 +198,9 @@ def _settle_compiled(choices: _Choices, tokens: float, hardware: Hardware) -> No
         choices.reasons.append(f"kernels.compiled on: it takes seconds, and the run has about {tokens:.0f} tokens")
 
 
-def _settle_packing(choices: _Choices, rows: int, mean_tokens: float, hardware: Hardware) -> tuple[int | None, int]:
+def _settle_packing(
+    choices: _Choices, rows: int, mean_tokens: float, hardware: Hardware, model_type: str | None
+) -> tuple[int | None, int]:
     """Decide whether records share rows; return the length of those (None: one record each) and how many there are.
 
     Who gives a batch counts in rows of max_length, so it is only without one that rows become longer.
@@ -236,8 +213,11 @@ def _settle_packing(choices: _Choices, rows: int, mean_tokens: float, hardware: 
     steps = packed // max(config.batch_size or _smallest_batch(rows, packed, packed=True), config.micro_batch_size or 1)
     fits = config.packed_length is not None or steps >= _FEWEST_PACKED_STEPS
     filled = f"{rows} records of about {mean_tokens:.0f} tokens fill {'' if fits else 'only '}{packed} rows of {length}"
-    grouped = config.group_by_length
-    if not choices.settle("packing", fits and not grouped, "rows are grouped by length" if grouped else filled):
+    if not keeps_records_apart(model_type):
+        fits, filled = False, f"records in one row are not known to stay apart in a {model_type!r} model"
+    elif config.group_by_length:
+        fits, filled = False, "rows are grouped by length"
+    if not choices.settle("packing", fits, filled):
         return None, rows
     reason = f"about {rows / packed:.0f} records a row"
     choices.settle(

@@ -162,7 +162,7 @@ def _recomputed(
         return
     choices = [_with(config, {"gradient_checkpointing": False, "kernels.checkpointed_layers": None})]
     on = _with(config, {"gradient_checkpointing": True})
-    if runs_on_kernels(config):
+    if runs_on_kernels(shape, config):
         choices += [_with(on, {"kernels.checkpointed_layers": layers}) for layers in _steps(shape.layers)]
     choices.append(_with(on, {"kernels.checkpointed_layers": None}))
     yield from _first(choices, fits)

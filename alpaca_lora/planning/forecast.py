@@ -185,7 +185,7 @@ def estimate(
         teraflops: matrix rate, None for no estimate of time.
         given_rate: whether that rate was given, instead of taken from a data sheet.
     """
-    decided = decide(asked, rows=records, hardware=hardware, mean_tokens=mean_tokens)
+    decided = decide(asked, rows=records, hardware=hardware, mean_tokens=mean_tokens, model_type=shape.model_type)
     memory = room_bytes or hardware.memory_bytes
     settled = settle_memory(asked, decided, shape, hardware, memory)
     config = settled.config

@@ -10,6 +10,7 @@ from typing import Literal
 
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.planning.activations import Activations, activations_of, is_adapted, runs_on_kernels
+from alpaca_lora.planning.kernel_facts import CACHE_SHARE, ROW_MULTIPLE
 from alpaca_lora.planning.shapes import ModelShape
 
 __all__ = ["Item", "adapter_parameters", "checkpoint_bytes", "checkpointed_layers", "items_of"]
@@ -19,7 +20,6 @@ _NF4_BLOCK, _NESTED_BLOCK = 64, 256  # bitsandbytes: weights to a scale, scales 
 _OPTIMIZER_BYTES = {"adamw": 8.0, "adamw_8bit": 2 + 8 / 256, "paged_adamw_8bit": 2 + 8 / 256}
 """Two moments of a parameter; in 8 bits with a float32 scale for each block of 256."""
 
-_CACHE_SHARE = 0.25  # of the machine's memory: kernels/fast_path.py
 _CUDA_CONTEXT = 0.8 * 2**30
 _CUDA_SLACK = 0.08
 _CPU_PROCESS = 0.6 * 2**30
@@ -73,7 +73,7 @@ def items_of(
         Items whose sum is the peak, the empty ones left out.
     """
     length = int(config.packed_length or config.max_length)
-    tokens = -(-(config.micro_batch_size or 1) * length // 64) * 64
+    tokens = -(-(config.micro_batch_size or 1) * length // ROW_MULTIPLE) * ROW_MULTIPLE
     width_bytes = _FORMAT_BYTES[config.precision or "fp32"]
     parts = activations_of(
         shape,
@@ -104,8 +104,8 @@ def _base(
     scales = linear / _NF4_BLOCK
     constants = scales + 4 * scales / _NESTED_BLOCK if config.quantization.double_quantization else 4 * scales
     unpacked = linear * width_bytes
-    given = config.kernels.nf4_cache_gib
-    room = memory_bytes * _CACHE_SHARE if device == "cpu" else 0
+    given = config.kernels.nf4_cache_gib if runs_on_kernels(shape, config) else 0.0
+    room = memory_bytes * CACHE_SHARE if device == "cpu" else 0
     cache = min(int(given * 2**30), unpacked) if given is not None else unpacked if unpacked <= room else 0
     workspace = 0 if cache >= unpacked else shape.inner * shape.width * width_bytes
     return [
@@ -150,7 +150,7 @@ def checkpointed_layers(shape: ModelShape, config: FinetuneConfig) -> int:
     """Return how many layers are computed again in the backward pass."""
     if not config.gradient_checkpointing:
         return 0
-    wanted = config.kernels.checkpointed_layers if runs_on_kernels(config) else None
+    wanted = config.kernels.checkpointed_layers if runs_on_kernels(shape, config) else None
     return shape.layers if wanted is None else min(wanted, shape.layers)
 
 

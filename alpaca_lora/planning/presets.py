@@ -6,7 +6,7 @@ A preset is data, one YAML file each. This module reads them; which settings the
 from dataclasses import dataclass
 
 from alpaca_lora.config import FinetuneConfig, config_from_dict
-from alpaca_lora.config.preset_files import preset_document, preset_names
+from alpaca_lora.config.preset_files import available_presets, preset_document
 
 __all__ = ["Preset", "available_presets", "preset"]
 
@@ -29,11 +29,6 @@ class Preset:
 
     config: FinetuneConfig
     """The settings; None still means that the data or the hardware decides."""
-
-
-def available_presets() -> tuple[str, ...]:
-    """Return the names of all presets, sorted."""
-    return preset_names()
 
 
 def preset(name: str) -> Preset:

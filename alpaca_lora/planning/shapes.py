@@ -13,7 +13,7 @@ from typing import Any
 
 from alpaca_lora.errors import ModelError, ModelNotFoundError
 
-__all__ = ["ModelShape", "available_shapes", "config_of", "shape_from", "shape_of"]
+__all__ = ["ModelShape", "available_shapes", "config_of", "is_hub_id", "not_on_hub", "shape_from", "shape_of"]
 
 _KEYS = (
     "hidden_size",
@@ -133,7 +133,7 @@ def config_of(model: str | Path) -> dict[str, Any]:
     path = Path(name).expanduser()
     local = path / "config.json" if path.is_dir() else path
     if not local.is_file():
-        if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        if not is_hub_id(name):
             raise ModelNotFoundError(
                 f"no model {name!r}: give a directory with config.json, a Hub id like 'org/name', or one of "
                 f"{', '.join(available_shapes())}"
@@ -190,8 +190,25 @@ def _fetched(name: str) -> Path:
     try:
         return Path(hub.hf_hub_download(repository, "config.json", revision=revision or None))
     except failures as error:
-        raise ModelNotFoundError(
-            f"cannot get the config.json of {name!r} from the Hub ({type(error).__name__}). Check the spelling; for a "
-            "gated model accept its terms and set HF_TOKEN; without network give a directory, or one of "
-            f"{', '.join(available_shapes())}"
+        raise not_on_hub(
+            f"the config.json of {name!r}", error, f"a local directory, or one of {', '.join(available_shapes())}"
         ) from error
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether a name can be that of a repository on the Hub, and is no path."""
+    return not name.startswith((".", "/", "~")) and name.count("/") == 1 and "\\" not in name
+
+
+def not_on_hub(what: str, error: Exception, instead: str) -> ModelNotFoundError:
+    """Return what is said of a model that the Hub did not give.
+
+    Args:
+        what: was asked for.
+        error: of the Hub's client.
+        instead: what does without network.
+    """
+    return ModelNotFoundError(
+        f"cannot get {what} from the Hub ({type(error).__name__}). Check the spelling; for a gated model accept its "
+        f"terms and set HF_TOKEN; without network give {instead}"
+    )

@@ -79,8 +79,8 @@ class Split:
 
     train: list[Record]
     heldout: list[Record]
-    leaked: list[Rejection]
-    """Records left out of training because a held-out record has the same instruction and input."""
+    aside: list[Rejection]
+    """Records that are neither: a held-out one asks the same, or the data holds them out and the settings do not."""
 
 
 def split_records(records: Sequence[Record], heldout: Sequence[Record], count: int, seed: int) -> Split:

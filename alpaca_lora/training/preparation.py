@@ -17,7 +17,7 @@ from alpaca_lora._version import __version__
 from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.errors import ConfigError, EncodingError, RecordError
 from alpaca_lora.models import detect_hardware, fingerprint, load_tokenizer, locate_base_model
-from alpaca_lora.planning import Decisions, Hardware, decide, decide_intervals, validation_count
+from alpaca_lora.planning import Decisions, Hardware, config_of, decide, decide_intervals, validation_count
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
 from alpaca_lora.training import ranks
@@ -148,7 +148,8 @@ def _digest(rows: Rows) -> str:
 def _decide(asked: FinetuneConfig, base_dir: Path, train: EncodedRows, hardware: Hardware) -> Decisions:
     """Fill in what depends on the rows, the device, the model's shape, and the number of processes."""
     check_sharding(asked)
-    decided = decide(asked, rows=len(train), hardware=hardware, mean_tokens=float(train.lengths.mean()))
+    kind, tokens = str(config_of(base_dir).get("model_type")), float(train.lengths.mean())
+    decided = decide(asked, rows=len(train), hardware=hardware, mean_tokens=tokens, model_type=kind)
     settled = settle_for(base_dir, asked, decided, hardware)
     return Decisions(ranks.shared_batch(asked, settled.config), settled.reasons)
 
@@ -171,7 +172,7 @@ def _encode(
     heldout, unscored = encode_split(split.heldout, prompter, tokenizer, config, cache=cache, scored=True)
     if config.keep_best and not heldout:
         raise EncodingError(f"config.keep_best: no held-out record fits config.max_length {config.max_length}")
-    return train, heldout, [*rejected, *unscored, *split.leaked]
+    return train, heldout, [*rejected, *unscored, *split.aside]
 
 
 def split_loaded(loaded: LoadedRecords, config: FinetuneConfig) -> Split:
@@ -183,6 +184,9 @@ def split_loaded(loaded: LoadedRecords, config: FinetuneConfig) -> Split:
     count = validation_count(config, len(loaded.records), len(loaded.heldout))
     fixed = loaded.heldout if config.validation_size is None else ()
     split = split_records(loaded.records, fixed, count, config.seed)
+    if config.validation_size is not None:
+        why = f"held out by the data, and config.validation_size {config.validation_size} takes others"
+        split.aside.extend(Rejection(record.origin, why, 0) for record in loaded.heldout)
     if not split.train:
         raise RecordError(f"{loaded.name}: no record is left to train on after holding out {len(split.heldout)}")
     return split

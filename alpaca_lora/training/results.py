@@ -9,6 +9,7 @@ from typing import Any
 
 from alpaca_lora import _files
 from alpaca_lora._runs import COMPLETE, environment
+from alpaca_lora.config.spelling import as_flags, given_settings
 from alpaca_lora.errors import RunError
 from alpaca_lora.models import EMBEDDED, EMBEDDED_HUB_ID, Response
 from alpaca_lora.reporting.summary import AnswerPair, DataSummary, ListedRow, RunSummary
@@ -129,13 +130,6 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _command(run: Preparation, run_dir: Path) -> str:
     """Return the command line that repeats the run with the settings that were given."""
-    given = run.asked.model_dump(mode="json", exclude_unset=True)
     words = ["alpaca-lora", "finetune", "--base-model", run.base_model, "--data", run.data.name]
-    for key, value in _flat(given):
-        flag = "quantization" if key == "quantization.method" else key
-        name = flag.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no-{name}")
-        elif value is not None:
-            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    return shlex.join([*words, "--output-dir", str(run_dir)])
+    given = as_flags(given_settings(run.asked))
+    return " ".join(filter(None, (shlex.join(words), given, shlex.join(["--output-dir", str(run_dir)]))))

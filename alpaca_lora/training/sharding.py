@@ -1,4 +1,7 @@
-"""Divide the frozen base over the processes of a run (FSDP2), for a model that no card holds alone.
+"""Divide the frozen base over the processes of a run (FSDP2), for more memory beside it while training.
+
+Each process has loaded the whole base by then, and the saved adapter is checked on the whole of it again: one card must
+hold the weights. What is gained is room for activations, gradients and the optimizer.
 
 Only the base is divided, layer by layer. Adapters are whole in every process, so gradients, checkpoints, saving and
 resuming are those of any other run. A layer is gathered when it is called as a module, which the kernels do not do: a

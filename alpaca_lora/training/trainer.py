@@ -72,7 +72,7 @@ class AlpacaTrainer(SFTTrainer):
         self.settings, self.plan, self.run_dir, self.run_id, self.origins = config, plan, run_dir, run_id, origins
         self.step_records: list[torch.Tensor] = []
         self.skipped_steps = 0
-        self.watchdog = Watchdog(int(model.config.vocab_size))
+        self.watchdog = Watchdog(int(model.config.get_text_config().vocab_size))
         self.staged: Path | None = None
         self.heldout = [(row.input_ids, row.labels) for row in heldout]
         self.real_tokens = torch.zeros((), dtype=torch.long, device=model.device)

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from alpaca_lora.cli import main
-from alpaca_lora.cli.planning import as_flags
 
 ASKED = ["plan", "--model", "llama-2-7b", "--card", "4090", "--quantization", "nf4", "--max-length", "2048"]
 IMPORTED = "import json, sys; from alpaca_lora.cli import main; main(sys.argv[1:]); print(json.dumps([*sys.modules]))"
@@ -65,8 +64,3 @@ def test_a_plan_imports_nothing_that_is_slow(run_python):
     imported = json.loads(done.stdout.splitlines()[-1])
     assert "tyro" in imported
     assert not {"torch", "numpy", "typeguard", "alpaca_lora.reporting.page"} & {*imported}
-
-
-def test_changes_are_written_as_they_are_typed():
-    changes = {"quantization.method": "nf4", "gradient_checkpointing": True, "kernels.lora": False, "batch_size": 8}
-    assert as_flags(changes) == "--quantization nf4 --gradient-checkpointing --kernels.no-lora --batch-size 8"

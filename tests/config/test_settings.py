@@ -406,7 +406,8 @@ def test_nothing_to_load_gives_the_defaults():
 
 def test_a_config_is_loaded_as_it_is():
     config = FinetuneConfig(seed=7, validation_size=0.5)
-    assert load_config(config) == config
+    assert load_config(config) is config
+    assert load_config(config, {"epochs": 2}).model_fields_set == config.model_fields_set | {"epochs"}
 
 
 def test_a_file_starts_from_the_preset_that_it_names(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from alpaca_lora.config import KernelSettings
-from alpaca_lora.kernels import apply
+from alpaca_lora.kernels import apply, fast_path
 from alpaca_lora.models import IGNORED, row_losses
 
 UNPADDED = [[20, 31, 13]]
@@ -518,6 +518,15 @@ class TestUndo:
         path = fast(model)
         path.undo()
         torch.testing.assert_close(path.loss(batch, TOTAL), stock_loss(model, batch, TOTAL))
+
+    @pytest.mark.parametrize(("device", "calls"), [("cpu", [True, False]), ("meta", [True])])
+    def test_undo_leaves_an_allocator_alone_that_was_not_set(self, device, calls, make_model, fast, monkeypatch):
+        seen = []
+        monkeypatch.setattr(fast_path, "keep_freed_memory", lambda keep=True: seen.append(keep))
+        path = fast(make_model())
+        path.model.to(device)
+        path.undo()
+        assert seen == calls
 
     def test_undo_can_be_said_twice(self, make_model, fast):
         path = fast(make_model())

@@ -30,6 +30,13 @@ def test_a_fingerprint_is_a_digest_that_repeats(tiny_base, base, expected):
     assert fingerprint(tiny_base) == fingerprint(base) == expected
 
 
+def test_a_second_copy_in_its_makers_format_does_not_count_since_a_download_leaves_it_out(base, tensors, expected):
+    save_file({"layers.0.attention.wq.weight": tensors["model.norm.weight"]}, base / "consolidated.safetensors")
+    assert fingerprint(base) == expected
+    (base / "consolidated.safetensors").rename(base / "model-2.safetensors")
+    assert fingerprint(base) != expected
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_the_same_weights_in_another_precision_are_the_same_model(dtype, tensors, tmp_path, expected):
     assert digest({name: tensor.to(dtype) for name, tensor in tensors.items()}, tmp_path) == expected

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from huggingface_hub import _snapshot_download, file_download
 
 from alpaca_lora.errors import ModelError, ModelNotFoundError
 from alpaca_lora.models import load_base_model, load_tokenizer, locate_base_model
@@ -144,6 +145,38 @@ def test_code_beside_the_weights_is_never_run(base, tmp_path):
     with pytest.raises(ModelError, match="names code to run"):
         load_tokenizer(base)
     assert not (tmp_path / "ran").exists()
+
+
+GEMMA3 = {
+    "architectures": ["Gemma3ForConditionalGeneration"],
+    "model_type": "gemma3",
+    "text_config": {"model_type": "gemma3_text", "hidden_size": 32, "vocab_size": 384},
+    "vision_config": {"model_type": "siglip_vision_model", "hidden_size": 32},
+}
+
+
+def test_a_model_that_also_sees_is_refused_with_what_is_supported(base):
+    (base / "config.json").write_text(json.dumps(GEMMA3))
+    with pytest.raises(ModelError) as caught:
+        locate_base_model(base)
+    assert str(caught.value) == (
+        f"{str(base.resolve())!r} is a multimodal model ('gemma3': its config.json has a text_config); only text "
+        "decoders are supported: give a text-only model of the family"
+    )
+    (base / "config.json").write_text(json.dumps(GEMMA3["text_config"]))
+    assert locate_base_model(base) == base.resolve()
+
+
+def test_of_such_a_model_on_the_hub_nothing_but_its_config_is_fetched(tmp_path, monkeypatch):
+    commit, cache = "0" * 40, tmp_path / "models--some-org--seeing"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text(commit)
+    (cache / "snapshots" / commit).mkdir(parents=True)
+    (cache / "snapshots" / commit / "config.json").write_text(json.dumps(GEMMA3))
+    for client in (file_download, _snapshot_download):
+        monkeypatch.setattr(client.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="^'some-org/seeing' is a multimodal model"):
+        locate_base_model("some-org/seeing")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alpaca_lora.config import FinetuneConfig, LoraSettings, load_config
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.planning import Hardware, available_presets, decide, decide_intervals, validation_count
+from alpaca_lora.planning import Hardware, available_presets, decide, decide_intervals
 
 GIB = 2**30
 AMX = Hardware(device="cpu", name="Xeon", memory_bytes=64 * GIB, bf16=True, fp16=False, cores=2)
@@ -296,6 +296,13 @@ def test_intervals_are_given_with_their_reasons():
     )
 
 
+def test_the_last_step_is_evaluated_and_saved_whatever_the_interval():
+    assert decide_intervals(FinetuneConfig(), 10).reasons[:2] == (
+        "eval_steps 3: 4 evaluations in 10 steps",
+        "save_steps 3: 4 checkpoints in 10 steps",
+    )
+
+
 def test_row_74_an_interval_longer_than_the_run_is_warned_of_with_the_arithmetic():
     config = FinetuneConfig(save_steps=500, eval_steps=200, warmup_steps=100)
     assert decide_intervals(config, 60).reasons == (
@@ -305,40 +312,28 @@ def test_row_74_an_interval_longer_than_the_run_is_warned_of_with_the_arithmetic
     )
 
 
+def test_an_open_setting_packs_no_records_that_would_see_each_other():
+    decisions = decide(FinetuneConfig(), rows=5_000, hardware=AMX, model_type="falcon")
+    assert decisions.config == decide(FinetuneConfig(packing=False), rows=5_000, hardware=AMX).config
+    reason = "packing off: records in one row are not known to stay apart in a 'falcon' model"
+    assert reason in decisions.reasons
+    assert decide(FinetuneConfig(), rows=5_000, hardware=AMX, model_type="llama").config.packing
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"), [({"packing": True}, "packing true"), ({"packed_length": 2048}, "packed_length 2048")]
+)
+def test_packing_is_refused_where_records_would_see_each_other(settings, asked):
+    with pytest.raises(ConfigError) as caught:
+        decide(FinetuneConfig(**settings), rows=5_000, hardware=AMX, model_type="falcon")
+    assert str(caught.value) == (
+        f"config.{asked} puts several records into a row, and a 'falcon' model is not known to keep them from seeing "
+        "each other; set config.packing to false, and leave config.packed_length out"
+    )
+    assert decide(FinetuneConfig(**settings), rows=5_000, hardware=AMX, model_type="qwen3").config.packing
+
+
 @pytest.mark.parametrize(("total_steps", "warned"), [(49, True), (50, False)])
 def test_a_run_too_short_to_learn_is_warned_of(total_steps, warned):
     reasons = decide_intervals(FinetuneConfig(), total_steps).reasons
     assert any(reason.startswith("warning: the run has 49 optimizer steps") for reason in reasons) == warned
-
-
-@pytest.mark.parametrize(
-    ("size", "rows", "heldout", "count"),
-    [
-        (None, 899, 0, 44),
-        (None, 51_760, 0, 500),
-        (None, 19, 0, 0),
-        (None, 20, 0, 1),
-        (None, 300, 40, 40),
-        (0, 300, 40, 0),
-        (2_000, 51_760, 0, 2_000),
-        (100, 300, 40, 100),
-        (0.1, 30, 0, 3),
-        (0.001, 30, 0, 1),
-    ],
-)
-def test_so_many_records_are_held_out(size, rows, heldout, count):
-    assert validation_count(FinetuneConfig(validation_size=size), rows, heldout) == count
-
-
-def test_holding_out_everything_is_refused():
-    with pytest.raises(ConfigError) as caught:
-        validation_count(FinetuneConfig(validation_size=2_000), 899, 0)
-    assert str(caught.value) == (
-        "config.validation_size 2000 leaves none of 899 records to train on; hold out at most 898, "
-        "or a share such as 0.05"
-    )
-
-
-def test_keeping_the_best_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match=r"config\.keep_best needs held-out records, and 12 records are too few"):
-        validation_count(FinetuneConfig(keep_best=True), 12, 0)

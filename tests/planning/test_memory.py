@@ -1,5 +1,7 @@
 """The items of a plan are the tensors of this code: counted here on a tiny model, in benchmarks on real shapes."""
 
+from dataclasses import replace
+
 import pytest
 
 from alpaca_lora.config import FinetuneConfig, KernelSettings, LoraSettings, QuantizationSettings
@@ -75,6 +77,7 @@ def test_a_machine_with_room_keeps_unpacked_weights_and_a_card_never_does():
     for device, memory in (("cpu", 32 * GIB), ("cuda", 80 * GIB)):
         assert "unpacked weights, kept" not in items(device, memory, **nf4)
         assert items(device, memory, **nf4)["dequantisation workspace"] == 2 * 4096 * 11008
+    assert "unpacked weights, kept" not in items("cpu", 64 * GIB, **nf4, kernels=KernelSettings(enabled=False))
     given = nf4 | {"kernels": KernelSettings(nf4_cache_gib=2.0)}
     assert items("cpu", 32 * GIB, **given)["unpacked weights, kept"] == 2 * GIB
 
@@ -101,6 +104,16 @@ def test_without_the_kernels_layers_are_checkpointed_all_or_none():
     assert checkpointed_layers(SHAPE, config(kernels=partly)) == 8
     assert checkpointed_layers(SHAPE, config(kernels=partly, precision="fp16")) == 32
     assert checkpointed_layers(SHAPE, config(kernels=partly, gradient_checkpointing=False)) == 0
+
+
+def test_an_architecture_that_no_kernel_takes_is_planned_as_transformers_runs_it():
+    other, plain = replace(SHAPE, model_type="qwen3"), config(kernels=KernelSettings(enabled=False))
+    for settings in (config(), config(gradient_checkpointing=False)):
+        as_planned = items_of(other, settings, device="cuda", memory_bytes=GIB)
+        slow = settings.model_copy(update={"kernels": plain.kernels})
+        assert as_planned == items_of(SHAPE, slow, device="cuda", memory_bytes=GIB)
+        assert as_planned != items_of(SHAPE, settings, device="cuda", memory_bytes=GIB)
+    assert checkpointed_layers(other, config(kernels=KernelSettings(checkpointed_layers=8))) == 32
 
 
 def test_what_no_gpu_has_measured_says_so():

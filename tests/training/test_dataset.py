@@ -43,7 +43,7 @@ class TestSplit:
         copy = Record("Count to 1.", "", "another answer", origin="d:99")
         split = split_records([*RECORDS[1:], copy], RECORDS[:1], 1, 1)
         assert copy not in split.train
-        assert [(row.origin, row.reason) for row in split.leaked] == [("d:99", "asks the same as a held-out record")]
+        assert [(row.origin, row.reason) for row in split.aside] == [("d:99", "asks the same as a held-out record")]
 
 
 class TestEncodeSplit:

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import pytest
 import torch
 
@@ -33,3 +36,23 @@ def test_preparing_writes_nothing(tiny_base, tmp_path):
     assert not (tmp_path / "run").exists()
     assert run.report.read == run.report.trained + run.report.heldout + len(run.report.rejected) == 455
     assert run.contract()["data"] == {"name": "alpaca-mini", "sha256": run.data.sha256}
+
+
+def test_a_base_whose_records_would_see_each_other_is_not_trained_on_packed_rows(tiny_base, tmp_path):
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text()) | {"model_type": "opt"}
+    (base / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="config.packing true puts several records into a row, and a 'opt' model"):
+        prepare(base, "alpaca-mini", tmp_path / "run", FinetuneConfig(max_length=1024, packing=True))
+    run = prepare(base, "alpaca-mini", tmp_path / "run", FinetuneConfig(max_length=1024))
+    assert len(run.rows) == run.report.trained
+    assert "packing off: records in one row are not known to stay apart in a 'opt' model" in run.reasons
+
+
+@pytest.mark.parametrize("size", [0, 10])
+def test_records_that_the_data_holds_out_are_counted_when_others_are_taken(size, tiny_base, tmp_path):
+    run = prepare(tiny_base, "alpaca-mini", tmp_path / "run", FinetuneConfig(max_length=1024, validation_size=size))
+    assert run.report.heldout == size
+    assert run.report.read == run.report.trained + size + len(run.report.rejected)
+    why = f"held out by the data, and config.validation_size {size} takes others"
+    assert run.report.reasons[why] == len(run.data.heldout) > 0
