@@ -231,7 +231,7 @@ class AlpacaTrainer(SFTTrainer):
             with _files.new_directory(final) as staged:
                 self._write_checkpoint(model, trial, staged)
                 if ranks.rank() == 0:
-                    seal(staged, step, self.run_id)
+                    seal(staged, step, self.run_id, ranks.size())
             self.checkpoint_bytes = size_of(final)
         rotate(self.run_dir, self.settings.save_limit, best, self.run_id)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,15 @@ def finished(options):
     return done
 
 
+def _remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def first_step(run):
+    """The line of the first step, whose times no second training gives again."""
+    return next(line for line in (run / "metrics.jsonl").read_text("utf-8").splitlines() if '"loss"' in line)
+
+
 @pytest.fixture(scope="module")
 def without_dropout():
     return ("--lora.dropout", "0")
@@ -155,10 +165,24 @@ def one_process(command, tmp_path_factory, without_dropout):
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_adapter_of_one(command, one_process, tmp_path, without_dropout):
-    finished(command(2, tmp_path / "two", *without_dropout))
-    assert furthest(one_process, tmp_path / "two") <= 1e-6
+def test_two_processes_train_the_adapter_of_one_and_one_goes_on_with_it(
+    command, one_process, tmp_path, without_dropout
+):
+    two = tmp_path / "two"
+    finished(command(2, two, *without_dropout))
+    assert furthest(one_process, two) <= 1e-6
     assert furthest(one_process, one_process) == 0
+    began = first_step(two)
+    for left in (
+        "COMPLETE",
+        "adapter",
+        *(path.name for path in two.glob("checkpoint-*") if path.name > "checkpoint-4"),
+    ):
+        _remove(two / left)
+    finished(command(1, two, *without_dropout))
+    assert first_step(two) == began
+    assert not (two / "quarantine").exists()
+    assert furthest(one_process, two) <= 1e-6
 
 
 @pytest.mark.slow
@@ -185,6 +209,9 @@ def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_
         assert agent.returncode != 0
     assert not any(os.path.exists(f"/proc/{worker}") for worker in workers)
     assert not (tmp_path / "killed/COMPLETE").exists()
+    began = first_step(tmp_path / "killed")
     done = finished(command(2, tmp_path / "killed"))
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "killed/quarantine").exists()
+    assert first_step(tmp_path / "killed") == began
     assert furthest(tmp_path / "whole", tmp_path / "killed") == 0
