@@ -21,7 +21,7 @@ from alpaca_lora.planning import Decisions, Hardware, decide, decide_intervals, 
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
 from alpaca_lora.training import ranks
-from alpaca_lora.training.admission import refuse_what_cannot_fit, settle_for
+from alpaca_lora.training.admission import refuse_what_cannot_fit, room_of, settle_for
 from alpaca_lora.training.dataset import DataReport, Rows, Split, build_dataset, encode_split, report_on, split_records
 from alpaca_lora.training.encoding import Rejection
 from alpaca_lora.training.progress import Progress
@@ -106,14 +106,14 @@ def prepare(
     loaded = read_dataset(data, column_map=asked.column_map or None, allow_empty_output=asked.allow_empty_output)
     split, prompter = split_loaded(loaded, asked), Prompter(asked.template)
     check_output_dir(Path(output_dir), base_dir=_path_of(base_model), data=_path_of(data))
-    hardware = detect_hardware()
-    base_dir, tokenizer = _locate(base_model, asked, len(split.train), hardware)
+    run_dir, hardware = Path(output_dir).expanduser(), detect_hardware()
+    base_dir, tokenizer, room = _locate(base_model, asked, len(split.train), hardware)
     cache = open_cache(default_directory(), data_sha256=loaded.sha256, prompter=prompter, tokenizer=tokenizer)
     train, heldout, rejected = _encode(split, prompter, tokenizer, asked, cache, display)
-    decisions = _decide(asked, base_dir, train, hardware)
+    decisions = ranks.from_leader(lambda: _decide(asked, base_dir, train, hardware, room))
     rows = build_dataset(train, packed_length=decisions.config.packed_length)
     plan, intervals = _plan(decisions.config, len(rows), evaluated=bool(heldout))
-    sft_config(intervals.config, plan, Path(output_dir), hardware.device)
+    sft_config(intervals.config, plan, run_dir, hardware.device)
     return Preparation(
         base_model=_name_of(base_model, base_dir),
         base_dir=base_dir,
@@ -145,11 +145,13 @@ def _digest(rows: Rows) -> str:
     return digest.hexdigest()
 
 
-def _decide(asked: FinetuneConfig, base_dir: Path, train: EncodedRows, hardware: Hardware) -> Decisions:
+def _decide(
+    asked: FinetuneConfig, base_dir: Path, train: EncodedRows, hardware: Hardware, room_bytes: int
+) -> Decisions:
     """Fill in what depends on the rows, the device, the model's shape, and the number of processes."""
     check_sharding(asked)
     decided = decide(asked, rows=len(train), hardware=hardware, mean_tokens=float(train.lengths.mean()))
-    settled = settle_for(base_dir, asked, decided, hardware)
+    settled = settle_for(base_dir, asked, decided, hardware, room_bytes)
     return Decisions(ranks.shared_batch(asked, settled.config), settled.reasons)
 
 
@@ -219,10 +221,11 @@ def _name_of(base_model: str | Path, base_dir: Path) -> str:
 
 def _locate(
     base_model: str | Path, config: FinetuneConfig, rows: int, hardware: Hardware
-) -> tuple[Path, PreTrainedTokenizerBase]:
-    """Return where the base model is, and its tokenizer, once it is known that these settings can train it."""
+) -> tuple[Path, PreTrainedTokenizerBase, int]:
+    """Return where the base model is, its tokenizer, and the free memory, once these settings are known to train it."""
     _refuse_several_devices()
-    refuse_what_cannot_fit(base_model, config, rows=rows, hardware=hardware)
+    room = room_of(hardware)
+    refuse_what_cannot_fit(base_model, config, rows=rows, hardware=hardware, room_bytes=room)
     base_dir = locate_base_model(base_model)
     if config.quantization.method == "nf4" or config.optimizer != "adamw":
         require("bitsandbytes", extra="quant")
@@ -233,7 +236,7 @@ def _locate(
         raise ConfigError(
             f"config.max_length must be at most {positions}, the positions of this model, got {config.max_length}"
         )
-    return base_dir, load_tokenizer(base_dir)
+    return base_dir, load_tokenizer(base_dir), room
 
 
 def _refuse_several_devices() -> None:

@@ -195,6 +195,33 @@ def test_a_divided_base_trains_the_adapter_of_a_whole_one_and_it_loads(command, 
     assert load(tmp_path / "divided").respond("Say 3 in words.", max_new_tokens=4) is not None
 
 
+UNEQUAL = """
+import json, os, sys
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.training import admission, prepare, ranks
+
+base, data, out, *free = sys.argv[1:]
+admission.free_memory_bytes = lambda hardware: int(free[ranks.rank()])
+ranks.join()
+asked = FinetuneConfig(precision="fp32", packing=False, max_length=1024, batch_size=8, validation_size=0)
+with open(f"{out}/{ranks.rank()}.json", "w") as stream:
+    stream.write(prepare(base, data, f"{out}/run", asked).config.model_dump_json())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("free", [("8e9", "7.3e8"), ("7.3e8", "8e9")])
+def test_the_processes_decide_alike_for_the_one_with_the_least_memory(command, tiny_base, records, tmp_path, free):
+    options = command(2, tmp_path)
+    launch = options["args"][: options["args"].index("-m", 3)]
+    (tmp_path / "unequal.py").write_text(UNEQUAL, encoding="utf-8")
+    sizes = [str(int(float(size))) for size in free]
+    finished({**options, "args": [*launch, str(tmp_path / "unequal.py"), tiny_base, records, str(tmp_path), *sizes]})
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text("utf-8")) for rank in range(2))
+    assert first == second
+    assert (first["micro_batch_size"], first["gradient_checkpointing"]) == (1, True)
+
+
 @pytest.mark.slow
 def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_bytes(command, tmp_path):
     finished(command(2, tmp_path / "whole"))
