@@ -111,14 +111,15 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
     Raises:
         RunError: the directory holds another run; the message lists each difference, old and new.
     """
-    path = run_dir / CONTRACT
-    if not path.exists() or not _worth_keeping(run_dir):
+    path, old = run_dir / CONTRACT, contract_of(run_dir)
+    if old is None:
         _files.write_json(path, contract)
         return Entry(complete=False)
     if resume == "never":
         raise RunError(f"{str(run_dir)!r} holds a run already and resume is 'never': give a new output_dir")
-    old = _read_contract(path)
     differences = _differences(old, contract)
+    if old.get("processes") != contract.get("processes"):  # they share the same batch in other parts
+        differences.pop("config.micro_batch_size", None)
     if not differences:
         return Entry(complete=(run_dir / COMPLETE).exists())
     if not _is_longer(old, contract, set(differences)):
@@ -132,6 +133,16 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
     if contract["config"].get("lr_schedule") != "constant":
         said += "; its learning rate follows the longer schedule from here on"
     return Entry(complete=False, notes=(said,))
+
+
+def contract_of(run_dir: Path) -> dict[str, Any] | None:
+    """Return the contract of the run that a directory holds; None where it holds none, or no more than an intention.
+
+    Raises:
+        RunError: the contract is damaged.
+    """
+    path = run_dir / CONTRACT
+    return _read_contract(path) if path.exists() and _worth_keeping(run_dir) else None
 
 
 def _read_contract(path: Path) -> dict[str, Any]:
@@ -170,7 +181,7 @@ def _worth_keeping(run_dir: Path) -> bool:
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return a sentence for each setting that differs, by its dotted name."""
     found: dict[str, str] = {}
-    ignored = {"environment", "decisions", "run_id"} if not prefix else set()
+    ignored = {"environment", "decisions", "run_id", "processes"} if not prefix else set()
     if prefix == "config.":
         ignored = set(_FREE if new.get("keep_best") else _FREE | _FREE_UNLESS_BEST)
     for key in sorted({*old, *new} - ignored):

@@ -16,6 +16,7 @@ from alpaca_lora._runs import (
     METRICS,
     STATUS,
     check_output_dir,
+    contract_of,
     enter_run,
     environment,
     read_metrics,
@@ -162,6 +163,24 @@ def test_what_is_evaluated_decides_once_the_best_is_kept(tmp_path):
 def test_a_name_is_free_only_among_the_settings(begun):
     with pytest.raises(RunError, match=r"holds another run: save_steps was None, now 3\."):
         enter_run(begun, changed(save_steps=3), resume="auto")
+
+
+def test_only_another_number_of_processes_may_have_another_micro_batch(begun):
+    other = configured(micro_batch_size=2)
+    assert enter_run(begun, other | {"processes": 2}, resume="auto").notes == ()
+    with pytest.raises(RunError, match=r"config\.micro_batch_size was None, now 2"):
+        enter_run(begun, other, resume="auto")
+    with pytest.raises(RunError, match=r"holds another run: config\.batch_size was None, now 4\."):
+        enter_run(begun, configured(micro_batch_size=2, batch_size=4) | {"processes": 2}, resume="auto")
+
+
+@pytest.mark.parametrize("kept", [["checkpoint-8"], [COMPLETE], []])
+def test_a_contract_counts_once_the_run_left_something(kept, tmp_path):
+    assert contract_of(tmp_path) is None
+    enter_run(tmp_path, WANTED, resume="auto")
+    for name in kept:
+        (tmp_path / name).mkdir()
+    assert contract_of(tmp_path) == (WANTED if kept else None)
 
 
 def test_versions_and_reasons_may_change(begun):

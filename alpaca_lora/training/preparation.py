@@ -1,10 +1,11 @@
 """Everything about a run that can be decided, checked and counted before the base model's weights are loaded."""
 
+import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora._optional import require
-from alpaca_lora._runs import check_output_dir, environment
+from alpaca_lora._runs import COMPLETE, check_output_dir, contract_of, environment
 from alpaca_lora._version import __version__
 from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.errors import ConfigError, EncodingError, RecordError
@@ -23,6 +24,7 @@ from alpaca_lora.records import LoadedRecords, Record, read_dataset
 from alpaca_lora.training import ranks
 from alpaca_lora.training.admission import refuse_what_cannot_fit, room_of, settle_for
 from alpaca_lora.training.dataset import DataReport, Rows, Split, build_dataset, encode_split, report_on, split_records
+from alpaca_lora.training.earlier import keep_decided
 from alpaca_lora.training.encoding import Rejection
 from alpaca_lora.training.progress import Progress
 from alpaca_lora.training.row_cache import RowCache, default_directory, open_cache
@@ -78,6 +80,7 @@ class Preparation:
             "rows_sha256": _digest(self.rows),
             "config": self.config.model_dump(mode="json"),
             "total_steps": self.plan.total_steps,
+            "processes": ranks.size(),
             "environment": environment() | {"device": f"{self.hardware.device}: {self.hardware.name}"},
             "decisions": list(self.reasons),
         }
@@ -107,10 +110,10 @@ def prepare(
     split, prompter = split_loaded(loaded, asked), Prompter(asked.template)
     check_output_dir(Path(output_dir), base_dir=_path_of(base_model), data=_path_of(data))
     run_dir, hardware = Path(output_dir).expanduser(), detect_hardware()
-    base_dir, tokenizer, room = _locate(base_model, asked, len(split.train), hardware)
+    base_dir, tokenizer, room = _locate(base_model, asked, run_dir, len(split.train), hardware)
     cache = open_cache(default_directory(), data_sha256=loaded.sha256, prompter=prompter, tokenizer=tokenizer)
     train, heldout, rejected = _encode(split, prompter, tokenizer, asked, cache, display)
-    decisions = ranks.from_leader(lambda: _decide(asked, base_dir, train, hardware, room))
+    decisions = ranks.from_leader(lambda: _decide(asked, contract_of(run_dir), base_dir, train, hardware, room))
     rows = build_dataset(train, packed_length=decisions.config.packed_length)
     plan, intervals = _plan(decisions.config, len(rows), evaluated=bool(heldout))
     sft_config(intervals.config, plan, run_dir, hardware.device)
@@ -146,13 +149,30 @@ def _digest(rows: Rows) -> str:
 
 
 def _decide(
-    asked: FinetuneConfig, base_dir: Path, train: EncodedRows, hardware: Hardware, room_bytes: int
+    asked: FinetuneConfig,
+    began: Mapping[str, Any] | None,
+    base_dir: Path,
+    train: EncodedRows,
+    hardware: Hardware,
+    room_bytes: int,
 ) -> Decisions:
-    """Fill in what depends on the rows, the device, the model's shape, and the number of processes."""
+    """Fill in what depends on the rows, the device, the model's shape, and the number of processes.
+
+    Where the directory holds a run, what was left open is what that run has. What does not go together with it is
+    decided anew, and the contract says what differs.
+    """
     check_sharding(asked)
-    decided = decide(asked, rows=len(train), hardware=hardware, mean_tokens=float(train.lengths.mean()))
-    settled = settle_for(base_dir, asked, decided, hardware, room_bytes)
-    return Decisions(ranks.shared_batch(asked, settled.config), settled.reasons)
+
+    def fill(given: Decisions, hardware: Hardware) -> Decisions:
+        mean_tokens = float(train.lengths.mean())
+        decided = decide(given.config, rows=len(train), hardware=hardware, mean_tokens=mean_tokens)
+        settled = settle_for(base_dir, given.config, decided, hardware, room_bytes)
+        return Decisions(ranks.shared_batch(asked, settled.config), (*given.reasons, *settled.reasons))
+
+    if began is not None:
+        with contextlib.suppress(ConfigError):  # what was compiled is decided too: no compiler, no other choice
+            return fill(keep_decided(asked, began), replace(hardware, compiler=False))
+    return fill(Decisions(asked, ()), hardware)
 
 
 def _path_of(source: Any) -> Path | None:
@@ -220,12 +240,13 @@ def _name_of(base_model: str | Path, base_dir: Path) -> str:
 
 
 def _locate(
-    base_model: str | Path, config: FinetuneConfig, rows: int, hardware: Hardware
+    base_model: str | Path, config: FinetuneConfig, run_dir: Path, rows: int, hardware: Hardware
 ) -> tuple[Path, PreTrainedTokenizerBase, int]:
     """Return where the base model is, its tokenizer, and the free memory, once these settings are known to train it."""
     _refuse_several_devices()
     room = room_of(hardware)
-    refuse_what_cannot_fit(base_model, config, rows=rows, hardware=hardware, room_bytes=room)
+    if not (run_dir / COMPLETE).exists():
+        refuse_what_cannot_fit(base_model, config, rows=rows, hardware=hardware, room_bytes=room)
     base_dir = locate_base_model(base_model)
     if config.quantization.method == "nf4" or config.optimizer != "adamw":
         require("bitsandbytes", extra="quant")
