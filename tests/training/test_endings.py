@@ -290,6 +290,26 @@ class TestMemory:
         assert all(len(passes) == 4 for passes in orders.values())
         assert max(orders) == 5
 
+    def test_noise_is_still_added_once(self, run_tiny, tmp_path, at_step, monkeypatch):
+        from alpaca_lora.training.trainer import AlpacaTrainer
+
+        hooks = []
+
+        def fail(_):
+            hooks.clear()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        at_step(4, fail)
+        stepped = AlpacaTrainer.training_step
+
+        def counted(trainer, model, inputs, num_items_in_batch=None):
+            hooks.append(len(trainer.model.get_input_embeddings()._forward_hooks))
+            return stepped(trainer, model, inputs, num_items_in_batch)
+
+        monkeypatch.setattr(AlpacaTrainer, "training_step", counted)
+        run_tiny(tmp_path / "run", **FEW, neftune_alpha=5.0)
+        assert hooks == [1] * 4 * 4
+
     def test_one_sequence_cannot_be_halved(self, run_tiny, tmp_path, at_step):
         def fail(_):
             raise torch.OutOfMemoryError("CUDA out of memory")
