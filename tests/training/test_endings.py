@@ -90,6 +90,17 @@ class TestNotANumber:
         self.everything_is_finite(run / "checkpoint-2")
         assert digest(run_tiny(run, **FEW).output_dir) == whole
 
+    def test_a_held_out_loss_ends_the_run(self, run_tiny, tmp_path, at_step):
+        def spoil(trainer):
+            embeddings = trainer.model.get_input_embeddings()
+            embeddings.register_forward_hook(lambda module, _, output: output * (1 if module.training else math.nan))
+
+        at_step(2, spoil)
+        with pytest.raises(NonFiniteLossError, match="the held-out loss is nan: the model overflows"):
+            run_tiny(tmp_path / "run", **FEW | {"validation_size": 4})
+        assert status(tmp_path / "run")["status"] == "failed"
+        assert "NaN" not in read(tmp_path / "run" / "metrics.jsonl")
+
     def everything_is_finite(self, checkpoint):
         from safetensors.torch import load_file
 
