@@ -132,7 +132,7 @@ def _attempt(
             run_dir=run_dir,
             run_id=ranks.from_leader(lambda: _runs.run_id_of(run_dir)),
             origins=run.origins,
-            callbacks=[recorder, interruption],
+            callbacks=[interruption, recorder],
         )
         recorder.tokens = trainer.real_tokens
         missing = max(0, config.save_limit + _SAVE_EXTRA - len(list_checkpoints(run_dir)))

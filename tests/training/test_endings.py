@@ -196,6 +196,38 @@ def test_a_run_that_a_signal_ended_ends_in_the_same_bytes(run_tiny, tmp_path, at
     assert digest(second.output_dir) == digest(whole.output_dir)
 
 
+def steps_of(run):
+    lines = [json.loads(line) for line in read(run / "metrics.jsonl").splitlines()]
+    return [(line["step"], line["loss"], line["tokens"]) for line in lines if "loss" in line]
+
+
+def test_with_few_lines_no_step_is_lost_where_a_run_goes_on(run_tiny, tmp_path, at_step):
+    def die(_):
+        raise KeyboardInterrupt
+
+    options = {**FEW, "logging_steps": 5}
+    whole = run_tiny(tmp_path / "whole", **options)
+    at_step(4, die)
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(tmp_path / "run", **options)
+    result = run_tiny(tmp_path / "run", **options)
+    assert result.resumed_from.name == "checkpoint-2"
+    assert [step for step, *_ in steps_of(tmp_path / "run")] == [2, 4, 5, 6]
+    assert steps_of(tmp_path / "run") == steps_of(tmp_path / "whole")
+    assert result.summary.tokens_trained == whole.summary.tokens_trained
+
+
+def test_a_checkpoint_that_a_signal_asks_for_has_its_line_too(run_tiny, tmp_path, at_step):
+    options = {**FEW, "logging_steps": 5, "max_steps": 4, "save_steps": 4}
+    at_step(3, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        run_tiny(tmp_path / "run", **options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [step for step, *_ in steps_of(tmp_path / "run")] == [3]
+
+
 class TestFullDisk:
     """Older checkpoints stay, nothing half-written does, and room is all that it takes to go on."""
 
