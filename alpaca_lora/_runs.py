@@ -23,6 +23,8 @@ METRICS = "metrics.jsonl"
 COMPLETE = "COMPLETE"
 JOURNAL = "journal.jsonl"
 STATUS = "status.json"
+LIBRARY, DEVICE = "alpaca_lora", "device"
+"""What a contract's environment has beside the packages."""
 
 Status = Literal["running", "completed", "preempted", "stopped", "failed"]
 
@@ -120,8 +122,9 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
     differences = _differences(old, contract)
     if old.get("processes") != contract.get("processes"):  # they share the same batch in other parts
         differences.pop("config.micro_batch_size", None)
+    complete, versions = (run_dir / COMPLETE).exists(), _other_versions(old, contract)
     if not differences:
-        return Entry(complete=(run_dir / COMPLETE).exists())
+        return Entry(complete, notes=() if complete else versions)
     if not _is_longer(old, contract, set(differences)):
         raise RunError(
             f"{str(run_dir)!r} holds another run: {'; '.join(differences.values())}. "
@@ -132,7 +135,17 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
     said = f"the run is made longer: {'; '.join(differences.values())}"
     if contract["config"].get("lr_schedule") != "constant":
         said += "; its learning rate follows the longer schedule from here on"
-    return Entry(complete=False, notes=(said,))
+    return Entry(complete=False, notes=(said, *versions))
+
+
+def _other_versions(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a sentence if the library or a package has another version by now, or the device is another."""
+    before, after = old.get("environment"), new.get("environment")
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return ()
+    names = [name for name in (LIBRARY, *_PACKAGES, DEVICE) if before.get(name, after.get(name)) != after.get(name)]
+    made, now = (", ".join(f"{name} {has.get(name, '(none)')}" for name in names) for has in (before, after))
+    return (f"the run was made with {made} and goes on with {now}, which may compute otherwise",) if names else ()
 
 
 def contract_of(run_dir: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora._optional import require
-from alpaca_lora._runs import COMPLETE, check_output_dir, contract_of, environment
+from alpaca_lora._runs import COMPLETE, DEVICE, LIBRARY, check_output_dir, contract_of, environment
 from alpaca_lora._version import __version__
 from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.errors import ConfigError, EncodingError, RecordError
@@ -71,7 +71,6 @@ class Preparation:
         """Return what decides the result, as JSON values: the content of run.json."""
         template = self.prompter.template
         return {
-            "alpaca_lora": __version__,
             "base_model": self.base_model,
             "base_fingerprint": self.base_fingerprint,
             "base_revision": self.base_dir.name if self.base_dir.parent.name == "snapshots" else None,
@@ -81,7 +80,11 @@ class Preparation:
             "config": self.config.model_dump(mode="json"),
             "total_steps": self.plan.total_steps,
             "processes": ranks.size(),
-            "environment": environment() | {"device": f"{self.hardware.device}: {self.hardware.name}"},
+            "environment": {
+                LIBRARY: __version__,
+                **environment(),
+                DEVICE: f"{self.hardware.device}: {self.hardware.name}",
+            },
             "decisions": list(self.reasons),
         }
 
@@ -170,8 +173,9 @@ def _decide(
         return Decisions(ranks.shared_batch(asked, settled.config), (*given.reasons, *settled.reasons))
 
     if began is not None:
-        with contextlib.suppress(ConfigError):  # what was compiled is decided too: no compiler, no other choice
-            return fill(keep_decided(asked, began), replace(hardware, compiler=False))
+        closed = replace(hardware, compiler=False)  # an open `compiled` of a run is its decision to do without
+        with contextlib.suppress(ConfigError):
+            return fill(keep_decided(asked, began), closed)
     return fill(Decisions(asked, ()), hardware)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from alpaca_lora._runs import COMPLETE, enter_run
+from alpaca_lora._version import __version__
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, RunError
 from alpaca_lora.models import detect_hardware
@@ -37,6 +38,7 @@ def test_preparing_writes_nothing(tiny_base, tmp_path):
     run = prepare(tiny_base, "alpaca-mini", tmp_path / "run", FinetuneConfig(max_length=1024))
     assert not (tmp_path / "run").exists()
     assert run.report.read == run.report.trained + run.report.heldout + len(run.report.rejected) == 455
+    assert run.contract()["environment"]["alpaca_lora"] == __version__
     assert run.contract()["data"] == {"name": "alpaca-mini", "sha256": run.data.sha256}
 
 
