@@ -23,6 +23,8 @@ METRICS = "metrics.jsonl"
 COMPLETE = "COMPLETE"
 JOURNAL = "journal.jsonl"
 STATUS = "status.json"
+LIBRARY, DEVICE = "alpaca_lora", "device"
+"""What a contract's environment has beside the packages."""
 
 Status = Literal["running", "completed", "preempted", "stopped", "failed"]
 
@@ -111,18 +113,20 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
     Raises:
         RunError: the directory holds another run; the message lists each difference, old and new.
     """
-    path = run_dir / CONTRACT
-    if not path.exists() or not _worth_keeping(run_dir):
+    path, old = run_dir / CONTRACT, contract_of(run_dir)
+    if old is None:
         if path.exists():
             (run_dir / JOURNAL).unlink(missing_ok=True)
         _files.write_json(path, contract)
         return Entry(complete=False)
     if resume == "never":
         raise RunError(f"{str(run_dir)!r} holds a run already and resume is 'never': give a new output_dir")
-    old = _read_contract(path)
     differences = _differences(old, contract)
+    if old.get("processes") != contract.get("processes"):  # they share the same batch in other parts
+        differences.pop("config.micro_batch_size", None)
+    complete, versions = (run_dir / COMPLETE).exists(), _other_versions(old, contract)
     if not differences:
-        return Entry(complete=(run_dir / COMPLETE).exists())
+        return Entry(complete, notes=() if complete else versions)
     if not _is_longer(old, contract, set(differences)):
         raise RunError(
             f"{str(run_dir)!r} holds another run: {'; '.join(differences.values())}. "
@@ -133,7 +137,27 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
     said = f"the run is made longer: {'; '.join(differences.values())}"
     if contract["config"].get("lr_schedule") != "constant":
         said += "; its learning rate follows the longer schedule from here on"
-    return Entry(complete=False, notes=(said,))
+    return Entry(complete=False, notes=(said, *versions))
+
+
+def _other_versions(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a sentence if the library or a package has another version by now, or the device is another."""
+    before, after = old.get("environment"), new.get("environment")
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return ()
+    names = [name for name in (LIBRARY, *_PACKAGES, DEVICE) if before.get(name, after.get(name)) != after.get(name)]
+    made, now = (", ".join(f"{name} {has.get(name, '(none)')}" for name in names) for has in (before, after))
+    return (f"the run was made with {made} and goes on with {now}, which may compute otherwise",) if names else ()
+
+
+def contract_of(run_dir: Path) -> dict[str, Any] | None:
+    """Return the contract of the run that a directory holds; None where it holds none, or no more than an intention.
+
+    Raises:
+        RunError: the contract is damaged.
+    """
+    path = run_dir / CONTRACT
+    return _read_contract(path) if path.exists() and _worth_keeping(run_dir) else None
 
 
 def _read_contract(path: Path) -> dict[str, Any]:
@@ -192,7 +216,7 @@ def _holds_work(journal: Path) -> bool:
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return a sentence for each setting that differs, by its dotted name."""
     found: dict[str, str] = {}
-    ignored = {"environment", "decisions", "run_id"} if not prefix else set()
+    ignored = {"environment", "decisions", "run_id", "processes"} if not prefix else set()
     if prefix == "config.":
         ignored = set(_FREE if new.get("keep_best") else _FREE | _FREE_UNLESS_BEST)
     for key in sorted({*old, *new} - ignored):

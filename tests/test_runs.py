@@ -17,6 +17,7 @@ from alpaca_lora._runs import (
     METRICS,
     STATUS,
     check_output_dir,
+    contract_of,
     enter_run,
     environment,
     read_metrics,
@@ -165,8 +166,44 @@ def test_a_name_is_free_only_among_the_settings(begun):
         enter_run(begun, changed(save_steps=3), resume="auto")
 
 
-def test_versions_and_reasons_may_change(begun):
-    assert not enter_run(begun, changed(environment={"torch": "3.0"}, decisions=[]), resume="auto").complete
+def test_only_another_number_of_processes_may_have_another_micro_batch(begun):
+    other = configured(micro_batch_size=2)
+    assert enter_run(begun, other | {"processes": 2}, resume="auto").notes == ()
+    with pytest.raises(RunError, match=r"config\.micro_batch_size was None, now 2"):
+        enter_run(begun, other, resume="auto")
+    with pytest.raises(RunError, match=r"holds another run: config\.batch_size was None, now 4\."):
+        enter_run(begun, configured(micro_batch_size=2, batch_size=4) | {"processes": 2}, resume="auto")
+
+
+@pytest.mark.parametrize("kept", [["checkpoint-8"], [COMPLETE], []])
+def test_a_contract_counts_once_the_run_left_something(kept, tmp_path):
+    assert contract_of(tmp_path) is None
+    enter_run(tmp_path, WANTED, resume="auto")
+    for name in kept:
+        (tmp_path / name).mkdir()
+    assert contract_of(tmp_path) == (WANTED if kept else None)
+
+
+def test_reasons_may_change(begun):
+    assert enter_run(begun, changed(decisions=[]), resume="auto").notes == ()
+
+
+@pytest.mark.catalogue(105)
+def test_other_versions_may_go_on_and_a_note_names_both(tmp_path):
+    made = changed(environment={"alpaca_lora": "0.1.0", "torch": "2.13.0", "peft": "0.21", "device": "cpu: a"})
+    now = changed(environment={"alpaca_lora": "0.2.0", "torch": "3.0", "peft": "0.21", "trl": "1.16", "device": "b"})
+    enter_run(tmp_path, made, resume="auto")
+    (tmp_path / "checkpoint-8").mkdir()
+    said = (
+        "the run was made with alpaca_lora 0.1.0, torch 2.13.0, device cpu: a and goes on with alpaca_lora 0.2.0, "
+        "torch 3.0, device b, which may compute otherwise"
+    )
+    assert enter_run(tmp_path, made, resume="auto").notes == ()
+    assert enter_run(tmp_path, now, resume="auto").notes == (said,)
+    longer = enter_run(tmp_path, now | {"total_steps": 200}, resume="auto")
+    assert (len(longer.notes), longer.notes[1]) == (2, said)
+    (tmp_path / COMPLETE).touch()
+    assert enter_run(tmp_path, made | {"total_steps": 200}, resume="auto").notes == ()
 
 
 def test_a_run_that_failed_before_its_first_checkpoint_may_be_done_anew(tmp_path):

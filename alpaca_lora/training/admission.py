@@ -8,12 +8,20 @@ from alpaca_lora.errors import ConfigError, ModelError
 from alpaca_lora.models import EMBEDDED
 from alpaca_lora.models.hardware import free_memory_bytes
 from alpaca_lora.planning import Decisions, Estimate, Hardware, estimate, settle_memory, shape_of
+from alpaca_lora.training import ranks
 
 _CERTAIN = 1.1
 """How far above the memory a plan must be for a refusal: the plan's own error, where it was measured."""
 
 
-def refuse_what_cannot_fit(base_model: str | Path, asked: FinetuneConfig, *, rows: int, hardware: Hardware) -> None:
+def room_of(hardware: Hardware) -> int:
+    """Return the bytes that are free on the device of every process."""
+    return ranks.least(free_memory_bytes(hardware))
+
+
+def refuse_what_cannot_fit(
+    base_model: str | Path, asked: FinetuneConfig, *, rows: int, hardware: Hardware, room_bytes: int
+) -> None:
     """Refuse a run that the device has no memory for; of a Hub id only config.json is fetched.
 
     What no plan can be made of (an architecture of another kind, the embedded model) is let through.
@@ -24,15 +32,17 @@ def refuse_what_cannot_fit(base_model: str | Path, asked: FinetuneConfig, *, row
     if base_model == EMBEDDED or asked.shard_base or hardware.device == "mps":
         return
     with contextlib.suppress(ModelError):
-        made = estimate(shape_of(base_model), asked, hardware, records=rows, room_bytes=free_memory_bytes(hardware))
+        made = estimate(shape_of(base_model), asked, hardware, records=rows, room_bytes=room_bytes)
         if made.total_bytes > _CERTAIN * made.memory_bytes:
             raise ConfigError(_refusal(made))
 
 
-def settle_for(base_dir: Path, asked: FinetuneConfig, decided: Decisions, hardware: Hardware) -> Decisions:
+def settle_for(
+    base_dir: Path, asked: FinetuneConfig, decided: Decisions, hardware: Hardware, room_bytes: int
+) -> Decisions:
     """Choose micro-batch and checkpointed layers for the model in a directory, where they were left open."""
     with contextlib.suppress(ModelError):
-        return settle_memory(asked, decided, shape_of(base_dir), hardware, free_memory_bytes(hardware))
+        return settle_memory(asked, decided, shape_of(base_dir), hardware, room_bytes)
     return decided
 
 

@@ -45,15 +45,15 @@ def stop_rate(responses: Sequence[Response]) -> float | None:
     return sum(response.stopped for response in responses) / len(responses) if responses else None
 
 
-def heldout_loss(model: Any, rows: Sequence[EncodedRow]) -> float | None:
-    """Return the loss per answer token over the held-out rows; None without rows.
+def heldout_loss(model: Any, rows: Sequence[EncodedRow]) -> float:
+    """Return the loss per answer token over the held-out rows, of which there must be some.
 
     Raises:
         NonFiniteLossError: the model computes NaN or infinity.
     """
-    if not rows:
-        return None
     loss = mean_loss(row_losses(model, [(row.input_ids, row.labels) for row in rows]))
     if not math.isfinite(loss):
-        raise NonFiniteLossError(f"the held-out loss is {loss}: the model overflows in this precision; try another")
+        raise NonFiniteLossError(
+            f"the held-out loss is {loss}: the model overflows in this precision; try another, or a lower learning rate"
+        )
     return loss

@@ -18,7 +18,7 @@ from alpaca_lora.errors import DiskFullError, RunError
 
 MANIFEST = "MANIFEST.json"
 STATE = "trainer_state.json"
-_REQUIRED = ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "rng_state.pth", "scheduler.pt", STATE)
+_REQUIRED = ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "scheduler.pt", STATE)
 _BYTES_PER_PARAMETER = 12
 """The adapter and the two moments of Adam, in float32."""
 
@@ -39,7 +39,7 @@ class Choice:
     """One sentence for each newer checkpoint that cannot be used."""
 
 
-def seal(directory: Path, step: int, run_id: str) -> None:
+def seal(directory: Path, step: int, run_id: str, processes: int = 1) -> None:
     """Write the manifest of a checkpoint's files.
 
     A pickle of all arguments is dropped first: it may hold a token, and nothing reads it. Numbers that JSON does not
@@ -49,6 +49,7 @@ def seal(directory: Path, step: int, run_id: str) -> None:
         directory: where the checkpoint is being made.
         step: optimizer steps done.
         run_id: the run that it belongs to.
+        processes: how many trained together; each has a random state of its own.
     """
     (directory / "training_args.bin").unlink(missing_ok=True)
     state = json.loads((directory / STATE).read_text(encoding="utf-8"), parse_constant=lambda _: None)
@@ -59,7 +60,7 @@ def seal(directory: Path, step: int, run_id: str) -> None:
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
-    _files.write_json(directory / MANIFEST, {"run": run_id, "step": step, "files": files})
+    _files.write_json(directory / MANIFEST, {"run": run_id, "step": step, "processes": processes, "files": files})
 
 
 def fault_of(directory: Path, run_id: str | None = None) -> str | None:
@@ -71,7 +72,7 @@ def fault_of(directory: Path, run_id: str | None = None) -> str | None:
     """
     try:
         manifest = _read_manifest(directory)
-        for name in {*_REQUIRED, *manifest["files"]}:
+        for name in {*_REQUIRED, *_random_states(manifest["processes"]), *manifest["files"]}:
             expected = manifest["files"].get(name)
             path = directory / name
             if expected is None or not path.is_file():
@@ -87,13 +88,21 @@ def fault_of(directory: Path, run_id: str | None = None) -> str | None:
     return None
 
 
+def _random_states(processes: int) -> list[str]:
+    """Return the names that the Trainer gives to the states of chance."""
+    return [f"rng_state_{rank}.pth" for rank in range(processes)] if processes > 1 else ["rng_state.pth"]
+
+
 def _read_manifest(directory: Path) -> dict[str, Any]:
     manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
     if not isinstance(manifest, dict) or not isinstance(manifest["files"], dict):
         raise ValueError("an object with files is expected")
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in manifest["files"]):
         raise ValueError("a file outside of the checkpoint")
-    return {"run": manifest["run"], "step": manifest["step"], "files": manifest["files"]}
+    processes = manifest.get("processes", 1)
+    if not isinstance(processes, int) or processes > len(manifest["files"]):
+        raise ValueError("a file of each process is expected")
+    return {"run": manifest["run"], "step": manifest["step"], "processes": processes, "files": manifest["files"]}
 
 
 def list_checkpoints(run_dir: Path) -> list[Path]:

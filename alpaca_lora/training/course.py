@@ -132,7 +132,7 @@ def _attempt(
             run_dir=run_dir,
             run_id=ranks.from_leader(lambda: _runs.run_id_of(run_dir)),
             origins=run.origins,
-            callbacks=[recorder, interruption],
+            callbacks=[interruption, recorder],
         )
         recorder.tokens = trainer.real_tokens
         missing = max(0, config.save_limit + _SAVE_EXTRA - len(list_checkpoints(run_dir)))
@@ -143,13 +143,20 @@ def _attempt(
                     rehearse(trainer)
                 trainer.run(checkpoint)
         finally:
-            trainer.fast_path.undo()
+            _take_off(trainer)
         if config.keep_best and interruption.received is None:
             if ranks.rank() == 0:
                 trainer.load_best()
             ranks.take_from_leader(parameter for parameter in model.parameters() if parameter.requires_grad)
     display.finish()
     return int(trainer.state.global_step), trainer.fast_path.sentences
+
+
+def _take_off(trainer: AlpacaTrainer) -> None:
+    """Take from the model what an attempt put on it; an error in training leaves NEFTune's noise there."""
+    trainer.fast_path.undo()
+    if noise := getattr(trainer, "neftune_hook_handle", None):
+        noise.remove()
 
 
 def free_memory() -> None:

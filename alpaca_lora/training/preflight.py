@@ -32,7 +32,7 @@ def is_due(run: Preparation) -> bool:
 
 
 def rehearse(trainer: AlpacaTrainer) -> None:
-    """Run the longest micro-batch once; nothing of it stays, and no random number is drawn.
+    """Run the longest micro-batch once, as training runs it; nothing of it stays, and no random number is drawn.
 
     Args:
         trainer: ready to train.
@@ -42,7 +42,18 @@ def rehearse(trainer: AlpacaTrainer) -> None:
     longest = sorted(range(len(rows)), key=lambda index: -lengths[index])[: trainer.settings.micro_batch_size or 1]
     batch = trainer._prepare_inputs(trainer.data_collator([rows[index] for index in longest]))
     with torch.random.fork_rng():
+        _as_in_training(trainer)
         try:
             trainer.fast_path.loss(batch, float(sum(lengths))).backward()
         finally:
             trainer.model.zero_grad(set_to_none=True)
+
+
+def _as_in_training(trainer: AlpacaTrainer) -> None:
+    """Have layers computed again in the backward pass where training will, which the Trainer only begins in `train`."""
+    trainer.model.train()
+    if trainer.args.activation_checkpointing:
+        given: Any = trainer.args.activation_checkpointing_kwargs or {}
+        options = dict(given)
+        own = {name: options.pop(name) for name in ("every_n_layers", "offload") if name in options}
+        trainer.model.activation_checkpointing_enable(activation_checkpointing_kwargs=options or None, **own)

@@ -1,10 +1,11 @@
 """Everything about a run that can be decided, checked and counted before the base model's weights are loaded."""
 
+import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora._optional import require
-from alpaca_lora._runs import check_output_dir, environment
+from alpaca_lora._runs import COMPLETE, DEVICE, LIBRARY, check_output_dir, contract_of, environment
 from alpaca_lora._version import __version__
 from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.errors import ConfigError, EncodingError, RecordError
@@ -21,8 +22,9 @@ from alpaca_lora.planning import Decisions, Hardware, config_of, decide, decide_
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
 from alpaca_lora.training import ranks
-from alpaca_lora.training.admission import refuse_what_cannot_fit, settle_for
+from alpaca_lora.training.admission import refuse_what_cannot_fit, room_of, settle_for
 from alpaca_lora.training.dataset import DataReport, Rows, Split, build_dataset, encode_split, report_on, split_records
+from alpaca_lora.training.earlier import keep_decided
 from alpaca_lora.training.encoding import Rejection
 from alpaca_lora.training.progress import Progress
 from alpaca_lora.training.row_cache import RowCache, default_directory, open_cache
@@ -69,7 +71,6 @@ class Preparation:
         """Return what decides the result, as JSON values: the content of run.json."""
         template = self.prompter.template
         return {
-            "alpaca_lora": __version__,
             "base_model": self.base_model,
             "base_fingerprint": self.base_fingerprint,
             "base_revision": self.base_dir.name if self.base_dir.parent.name == "snapshots" else None,
@@ -78,7 +79,12 @@ class Preparation:
             "rows_sha256": _digest(self.rows),
             "config": self.config.model_dump(mode="json"),
             "total_steps": self.plan.total_steps,
-            "environment": environment() | {"device": f"{self.hardware.device}: {self.hardware.name}"},
+            "processes": ranks.size(),
+            "environment": {
+                LIBRARY: __version__,
+                **environment(),
+                DEVICE: f"{self.hardware.device}: {self.hardware.name}",
+            },
             "decisions": list(self.reasons),
         }
 
@@ -106,14 +112,14 @@ def prepare(
     loaded = read_dataset(data, column_map=asked.column_map or None, allow_empty_output=asked.allow_empty_output)
     split, prompter = split_loaded(loaded, asked), Prompter(asked.template)
     check_output_dir(Path(output_dir), base_dir=_path_of(base_model), data=_path_of(data))
-    hardware = detect_hardware()
-    base_dir, tokenizer = _locate(base_model, asked, len(split.train), hardware)
+    run_dir, hardware = Path(output_dir).expanduser(), detect_hardware()
+    base_dir, tokenizer, room = _locate(base_model, asked, run_dir, len(split.train), hardware)
     cache = open_cache(default_directory(), data_sha256=loaded.sha256, prompter=prompter, tokenizer=tokenizer)
     train, heldout, rejected = _encode(split, prompter, tokenizer, asked, cache, display)
-    decisions = _decide(asked, base_dir, train, hardware)
+    decisions = ranks.from_leader(lambda: _decide(asked, contract_of(run_dir), base_dir, train, hardware, room))
     rows = build_dataset(train, packed_length=decisions.config.packed_length)
     plan, intervals = _plan(decisions.config, len(rows), evaluated=bool(heldout))
-    sft_config(intervals.config, plan, Path(output_dir), hardware.device)
+    sft_config(intervals.config, plan, run_dir, hardware.device)
     return Preparation(
         base_model=_name_of(base_model, base_dir),
         base_dir=base_dir,
@@ -145,13 +151,33 @@ def _digest(rows: Rows) -> str:
     return digest.hexdigest()
 
 
-def _decide(asked: FinetuneConfig, base_dir: Path, train: EncodedRows, hardware: Hardware) -> Decisions:
-    """Fill in what depends on the rows, the device, the model's shape, and the number of processes."""
+def _decide(
+    asked: FinetuneConfig,
+    began: Mapping[str, Any] | None,
+    base_dir: Path,
+    train: EncodedRows,
+    hardware: Hardware,
+    room_bytes: int,
+) -> Decisions:
+    """Fill in what depends on the rows, the device, the model's shape, and the number of processes.
+
+    Where the directory holds a run, what was left open is what that run has. What does not go together with it is
+    decided anew, and the contract says what differs.
+    """
     check_sharding(asked)
-    kind, tokens = str(config_of(base_dir).get("model_type")), float(train.lengths.mean())
-    decided = decide(asked, rows=len(train), hardware=hardware, mean_tokens=tokens, model_type=kind)
-    settled = settle_for(base_dir, asked, decided, hardware)
-    return Decisions(ranks.shared_batch(asked, settled.config), settled.reasons)
+    kind = str(config_of(base_dir).get("model_type"))
+
+    def fill(given: Decisions, hardware: Hardware) -> Decisions:
+        tokens = float(train.lengths.mean())
+        decided = decide(given.config, rows=len(train), hardware=hardware, mean_tokens=tokens, model_type=kind)
+        settled = settle_for(base_dir, given.config, decided, hardware, room_bytes)
+        return Decisions(ranks.shared_batch(asked, settled.config), (*given.reasons, *settled.reasons))
+
+    if began is not None:
+        closed = replace(hardware, compiler=False)  # an open `compiled` of a run is its decision to do without
+        with contextlib.suppress(ConfigError):
+            return fill(keep_decided(asked, began), closed)
+    return fill(Decisions(asked, ()), hardware)
 
 
 def _path_of(source: Any) -> Path | None:
@@ -222,11 +248,13 @@ def _name_of(base_model: str | Path, base_dir: Path) -> str:
 
 
 def _locate(
-    base_model: str | Path, config: FinetuneConfig, rows: int, hardware: Hardware
-) -> tuple[Path, PreTrainedTokenizerBase]:
-    """Return where the base model is, and its tokenizer, once it is known that these settings can train it."""
+    base_model: str | Path, config: FinetuneConfig, run_dir: Path, rows: int, hardware: Hardware
+) -> tuple[Path, PreTrainedTokenizerBase, int]:
+    """Return where the base model is, its tokenizer, and the free memory, once these settings are known to train it."""
     _refuse_several_devices()
-    refuse_what_cannot_fit(base_model, config, rows=rows, hardware=hardware)
+    room = room_of(hardware)
+    if not (run_dir / COMPLETE).exists():
+        refuse_what_cannot_fit(base_model, config, rows=rows, hardware=hardware, room_bytes=room)
     base_dir = locate_base_model(base_model)
     if config.quantization.method == "nf4" or config.optimizer != "adamw":
         require("bitsandbytes", extra="quant")
@@ -237,7 +265,7 @@ def _locate(
         raise ConfigError(
             f"config.max_length must be at most {positions}, the positions of this model, got {config.max_length}"
         )
-    return base_dir, load_tokenizer(base_dir)
+    return base_dir, load_tokenizer(base_dir), room
 
 
 def _refuse_several_devices() -> None:

@@ -114,6 +114,15 @@ def total(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def least(value: int) -> int:
+    """Return the smallest of the numbers that the processes have."""
+    if size() == 1:
+        return value
+    told = torch.tensor(value)
+    distributed.all_reduce(told, distributed.ReduceOp.MIN)
+    return int(told)
+
+
 def loudest(signal: int | None) -> int | None:
     """Return the signal that any process got, so that all stop at the same step; None where none did."""
     if size() == 1:

@@ -203,7 +203,8 @@ def _look(model: Any, run: Preparation) -> _Look:
     config = run.config
     records = run.heldout_records[: config.probe_size]
     answers = answer_records(model, run.tokenizer, run.prompter, records, config.probe_max_new_tokens)
-    return _Look(heldout_loss(model, run.heldout), answers, probe_losses(model, run.tokenizer, run.prompter))
+    loss = heldout_loss(model, run.heldout) if run.heldout else None
+    return _Look(loss, answers, probe_losses(model, run.tokenizer, run.prompter))
 
 
 def _sidecar(run: Preparation, base: Any, before: _Look, after: _Look, steps: int) -> Sidecar:

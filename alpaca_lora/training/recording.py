@@ -14,7 +14,9 @@ from alpaca_lora.training.progress import Progress
 
 
 class Recorder(TrainerCallback):
-    """One line of metrics.jsonl per logged step and per evaluation.
+    """One line of metrics.jsonl per logged step, checkpoint and evaluation.
+
+    It stands after whatever asks for a checkpoint.
 
     Args:
         stream: metrics.jsonl, opened for appending.
@@ -42,9 +44,13 @@ class Recorder(TrainerCallback):
         self.step_began = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Ask for an evaluation every `eval_steps` steps and at the last one."""
+        """Ask for an evaluation every `eval_steps` steps and at the last one, and for a line at each checkpoint.
+
+        A resumed run goes on from that line: what was trained since an earlier one would be missing.
+        """
         self.busy_seconds += time.monotonic() - self.step_began
         at_end = state.global_step >= state.max_steps
+        control.should_log |= control.should_save
         control.should_evaluate = self.eval_steps > 0 and (at_end or state.global_step % self.eval_steps == 0)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

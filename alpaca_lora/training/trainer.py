@@ -25,8 +25,8 @@ from alpaca_lora.adapters import loraplus_optimizer
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, NonFiniteLossError
 from alpaca_lora.kernels import apply
-from alpaca_lora.models import mean_loss, row_losses
 from alpaca_lora.training import ranks
+from alpaca_lora.training.answers import heldout_loss
 from alpaca_lora.training.checkpoints import STATE, estimate_bytes, make_room, rotate, rotate_if_full, seal, size_of
 from alpaca_lora.training.dataset import Collator, LengthGroups, Rows
 from alpaca_lora.training.encoding import EncodedRow
@@ -74,7 +74,7 @@ class AlpacaTrainer(SFTTrainer):
         self.skipped_steps = 0
         self.watchdog = Watchdog(int(model.config.get_text_config().vocab_size))
         self.staged: Path | None = None
-        self.heldout = [(row.input_ids, row.labels) for row in heldout]
+        self.heldout = heldout
         self.real_tokens = torch.zeros((), dtype=torch.long, device=model.device)
         self.masters = {name: p.data for name, p in model.named_parameters() if p.requires_grad}
         self.checkpoint_bytes = estimate_bytes(sum(p.numel() for p in self.masters.values()))
@@ -184,8 +184,7 @@ class AlpacaTrainer(SFTTrainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the held-out rows, each token counting once; note the best step and whether to stop early."""
-        loss = mean_loss(row_losses(self.model, self.heldout))
-        metrics = {"eval_loss": loss}
+        metrics = {"eval_loss": heldout_loss(self.model, self.heldout)}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self.control.should_save |= self.settings.keep_best and self._evaluations_since_best() == 0
@@ -231,7 +230,7 @@ class AlpacaTrainer(SFTTrainer):
             with _files.new_directory(final) as staged:
                 self._write_checkpoint(model, trial, staged)
                 if ranks.rank() == 0:
-                    seal(staged, step, self.run_id)
+                    seal(staged, step, self.run_id, ranks.size())
             self.checkpoint_bytes = size_of(final)
         rotate(self.run_dir, self.settings.save_limit, best, self.run_id)
 

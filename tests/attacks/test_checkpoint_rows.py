@@ -62,13 +62,17 @@ def test_a_broken_newest_checkpoint_costs_the_steps_since_the_one_before(go_on):
 
 
 @pytest.mark.catalogue(105)
-def test_a_run_of_other_versions_goes_on(go_on):
+def test_a_run_of_other_versions_goes_on_with_a_note(go_on):
     def damage(run):
         document = json.loads((run / "run.json").read_text())
-        document["environment"] |= {"peft": "0.1", "transformers": "4.28"}
+        document["environment"] |= {"alpaca_lora": "0.0.1", "transformers": "4.28"}
         (run / "run.json").write_text(json.dumps(document))
 
-    assert go_on(damage).code == 0
+    outcome = go_on(damage)
+    assert outcome.code == 0
+    assert "made with alpaca_lora 0.0.1, transformers 4.28 and goes on with alpaca_lora" in " ".join(
+        outcome.stderr.split()
+    )
 
 
 @pytest.mark.catalogue(106)

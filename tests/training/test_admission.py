@@ -49,31 +49,26 @@ def test_finetune_refuses_before_it_looks_for_weights_and_its_change_gets_past(s
     assert not (tmp_path / "run").exists()
 
 
-def test_what_fits_and_what_no_plan_can_be_made_of_is_let_through(seven_billion, tiny_base, tmp_path, free):
-    free(64)
-    refuse_what_cannot_fit(seven_billion, FinetuneConfig(), rows=100, hardware=LAPTOP)
-    free(1)
+def test_what_fits_and_what_no_plan_can_be_made_of_is_let_through(seven_billion, tiny_base, tmp_path):
+    refuse_what_cannot_fit(seven_billion, FinetuneConfig(), rows=100, hardware=LAPTOP, room_bytes=64 * GIB)
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
     for base in (tiny_base, tmp_path, "smollm2-135m", tmp_path / "nowhere"):
-        refuse_what_cannot_fit(base, FinetuneConfig(), rows=100, hardware=LAPTOP)
+        refuse_what_cannot_fit(base, FinetuneConfig(), rows=100, hardware=LAPTOP, room_bytes=GIB)
 
 
-def test_where_nothing_fits_the_refusal_says_so(seven_billion, free):
-    free(2)
+def test_where_nothing_fits_the_refusal_says_so(seven_billion):
     with pytest.raises(ConfigError, match="No change of settings makes it fit"):
-        refuse_what_cannot_fit(seven_billion, FinetuneConfig(), rows=100, hardware=LAPTOP)
+        refuse_what_cannot_fit(seven_billion, FinetuneConfig(), rows=100, hardware=LAPTOP, room_bytes=2 * GIB)
 
 
-def test_layers_are_checkpointed_where_the_memory_is_short(seven_billion, free):
+def test_layers_are_checkpointed_where_the_memory_is_short(seven_billion):
     decided = FinetuneConfig(
         quantization="nf4", precision="fp32", packing=True, packed_length=2048, batch_size=4, micro_batch_size=1,
         gradient_checkpointing=False,
     )  # fmt: skip
     asked = FinetuneConfig(quantization="nf4")
-    free(64)
-    roomy = settle_for(seven_billion, asked, Decisions(decided, ()), LAPTOP)
-    free(12)
-    tight = settle_for(seven_billion, asked, Decisions(decided, ()), LAPTOP)
+    roomy = settle_for(seven_billion, asked, Decisions(decided, ()), LAPTOP, 64 * GIB)
+    tight = settle_for(seven_billion, asked, Decisions(decided, ()), LAPTOP, 12 * GIB)
     assert (roomy.config.gradient_checkpointing, tight.config.gradient_checkpointing) == (False, True)
     assert any(reason.startswith("gradient_checkpointing of ") for reason in tight.reasons)
     assert tight.config.batch_size == decided.batch_size

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -64,6 +65,18 @@ def test_a_file_that_was_never_written_is_found(checkpoint, name):
     (directory / name).unlink()
     seal(directory, 3, RUN)
     assert fault_of(directory) == f"{name} is missing"
+
+
+def test_of_several_processes_each_has_its_random_state(checkpoint, tmp_path):
+    directory = checkpoint(3)
+    for rank in range(2):
+        shutil.copy(directory / "rng_state.pth", directory / f"rng_state_{rank}.pth")
+    (directory / "rng_state.pth").unlink()
+    seal(directory, 3, RUN, processes=2)
+    assert fault_of(directory) is None
+    assert choose_checkpoint(tmp_path, "auto").checkpoint == directory
+    seal(directory, 3, RUN, processes=3)
+    assert fault_of(directory) == "rng_state_2.pth is missing"
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,17 @@ class TestNotANumber:
         self.everything_is_finite(run / "checkpoint-2")
         assert digest(run_tiny(run, **FEW).output_dir) == whole
 
+    def test_a_held_out_loss_ends_the_run(self, run_tiny, tmp_path, at_step):
+        def spoil(trainer):
+            embeddings = trainer.model.get_input_embeddings()
+            embeddings.register_forward_hook(lambda module, _, output: output * (1 if module.training else math.nan))
+
+        at_step(2, spoil)
+        with pytest.raises(NonFiniteLossError, match="the held-out loss is nan: the model overflows"):
+            run_tiny(tmp_path / "run", **FEW | {"validation_size": 4})
+        assert status(tmp_path / "run")["status"] == "failed"
+        assert "NaN" not in read(tmp_path / "run" / "metrics.jsonl")
+
     def everything_is_finite(self, checkpoint):
         from safetensors.torch import load_file
 
@@ -183,6 +194,38 @@ def test_a_run_that_a_signal_ended_ends_in_the_same_bytes(run_tiny, tmp_path, at
     second = run_tiny(tmp_path / "run", **settings)
     assert second.resumed_from.name == "checkpoint-3"
     assert digest(second.output_dir) == digest(whole.output_dir)
+
+
+def steps_of(run):
+    lines = [json.loads(line) for line in read(run / "metrics.jsonl").splitlines()]
+    return [(line["step"], line["loss"], line["tokens"]) for line in lines if "loss" in line]
+
+
+def test_with_few_lines_no_step_is_lost_where_a_run_goes_on(run_tiny, tmp_path, at_step):
+    def die(_):
+        raise KeyboardInterrupt
+
+    options = {**FEW, "logging_steps": 5}
+    whole = run_tiny(tmp_path / "whole", **options)
+    at_step(4, die)
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(tmp_path / "run", **options)
+    result = run_tiny(tmp_path / "run", **options)
+    assert result.resumed_from.name == "checkpoint-2"
+    assert [step for step, *_ in steps_of(tmp_path / "run")] == [2, 4, 5, 6]
+    assert steps_of(tmp_path / "run") == steps_of(tmp_path / "whole")
+    assert result.summary.tokens_trained == whole.summary.tokens_trained
+
+
+def test_a_checkpoint_that_a_signal_asks_for_has_its_line_too(run_tiny, tmp_path, at_step):
+    options = {**FEW, "logging_steps": 5, "max_steps": 4, "save_steps": 4}
+    at_step(3, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        run_tiny(tmp_path / "run", **options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [step for step, *_ in steps_of(tmp_path / "run")] == [3]
 
 
 class TestFullDisk:
@@ -289,6 +332,26 @@ class TestMemory:
         }
         assert all(len(passes) == 4 for passes in orders.values())
         assert max(orders) == 5
+
+    def test_noise_is_still_added_once(self, run_tiny, tmp_path, at_step, monkeypatch):
+        from alpaca_lora.training.trainer import AlpacaTrainer
+
+        hooks = []
+
+        def fail(_):
+            hooks.clear()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        at_step(4, fail)
+        stepped = AlpacaTrainer.training_step
+
+        def counted(trainer, model, inputs, num_items_in_batch=None):
+            hooks.append(len(trainer.model.get_input_embeddings()._forward_hooks))
+            return stepped(trainer, model, inputs, num_items_in_batch)
+
+        monkeypatch.setattr(AlpacaTrainer, "training_step", counted)
+        run_tiny(tmp_path / "run", **FEW, neftune_alpha=5.0)
+        assert hooks == [1] * 4 * 4
 
     def test_one_sequence_cannot_be_halved(self, run_tiny, tmp_path, at_step):
         def fail(_):

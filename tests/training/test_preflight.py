@@ -8,7 +8,7 @@ import torch
 from alpaca_lora import finetune
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.kernels.fast_path import FastPath
-from alpaca_lora.training import preflight
+from alpaca_lora.training import course, preflight
 
 SETTINGS = {
     "precision": "fp32",
@@ -73,3 +73,30 @@ def test_a_forward_pass_that_was_given_or_is_small_is_not_tried(tiny_base, tmp_p
     given = FinetuneConfig(**SETTINGS, micro_batch_size=4)
     finetune(tiny_base, "alpaca-mini", tmp_path / "given", config=given, progress=False)
     assert len(seen) == 6
+
+
+@pytest.mark.parametrize(
+    ("checkpointed", "options", "passes"),
+    [(True, {}, 2), (False, {}, 1), (True, {"activation_checkpointing_kwargs": {"every_n_layers": 5}}, 1)],
+)
+def test_the_rehearsal_computes_layers_again_where_training_does(
+    tiny_base, tmp_path, monkeypatch, checkpointed, options, passes
+):
+    """Without the kernels it is transformers that does, and only in training; a rehearsal of more would not fit."""
+    seen = []
+
+    class EnoughError(Exception):
+        """Ends the run after the rehearsal."""
+
+    def watched(trainer):
+        layer = trainer.model.get_base_model().get_decoder().layers[1].mlp
+        with layer.register_forward_pre_hook(lambda *_: seen.append(layer.training)):
+            preflight.rehearse(trainer)
+        raise EnoughError
+
+    monkeypatch.setattr(preflight, "free_memory_bytes", lambda hardware: 1)
+    monkeypatch.setattr(course, "rehearse", watched)
+    given = {"kernels": {"enabled": False}, "gradient_checkpointing": checkpointed, "trainer_options": options}
+    with pytest.raises(EnoughError):
+        finetune(tiny_base, "alpaca-mini", tmp_path / "run", config=FinetuneConfig(**SETTINGS, **given), progress=False)
+    assert seen == [True] * passes

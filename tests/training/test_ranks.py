@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,15 @@ def finished(options):
     return done
 
 
+def _remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def first_step(run):
+    """The line of the first step, whose times no second training gives again."""
+    return next(line for line in (run / "metrics.jsonl").read_text("utf-8").splitlines() if '"loss"' in line)
+
+
 @pytest.fixture(scope="module")
 def without_dropout():
     return ("--lora.dropout", "0")
@@ -155,10 +165,24 @@ def one_process(command, tmp_path_factory, without_dropout):
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_adapter_of_one(command, one_process, tmp_path, without_dropout):
-    finished(command(2, tmp_path / "two", *without_dropout))
-    assert furthest(one_process, tmp_path / "two") <= 1e-6
+def test_two_processes_train_the_adapter_of_one_and_one_goes_on_with_it(
+    command, one_process, tmp_path, without_dropout
+):
+    two = tmp_path / "two"
+    finished(command(2, two, *without_dropout))
+    assert furthest(one_process, two) <= 1e-6
     assert furthest(one_process, one_process) == 0
+    began = first_step(two)
+    for left in (
+        "COMPLETE",
+        "adapter",
+        *(path.name for path in two.glob("checkpoint-*") if path.name > "checkpoint-4"),
+    ):
+        _remove(two / left)
+    finished(command(1, two, *without_dropout))
+    assert first_step(two) == began
+    assert not (two / "quarantine").exists()
+    assert furthest(one_process, two) <= 1e-6
 
 
 @pytest.mark.slow
@@ -169,6 +193,33 @@ def test_a_divided_base_trains_the_adapter_of_a_whole_one_and_it_loads(command, 
     assert furthest(one_process, tmp_path / "divided") <= 1e-5
     assert "its weights are divided over several processes" in (tmp_path / "divided/COMPLETE").read_text("utf-8")
     assert load(tmp_path / "divided").respond("Say 3 in words.", max_new_tokens=4) is not None
+
+
+UNEQUAL = """
+import json, os, sys
+from alpaca_lora.config import FinetuneConfig
+from alpaca_lora.training import admission, prepare, ranks
+
+base, data, out, *free = sys.argv[1:]
+admission.free_memory_bytes = lambda hardware: int(free[ranks.rank()])
+ranks.join()
+asked = FinetuneConfig(precision="fp32", packing=False, max_length=1024, batch_size=8, validation_size=0)
+with open(f"{out}/{ranks.rank()}.json", "w") as stream:
+    stream.write(prepare(base, data, f"{out}/run", asked).config.model_dump_json())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("free", [("8e9", "7.3e8"), ("7.3e8", "8e9")])
+def test_the_processes_decide_alike_for_the_one_with_the_least_memory(command, tiny_base, records, tmp_path, free):
+    options = command(2, tmp_path)
+    launch = options["args"][: options["args"].index("-m", 3)]
+    (tmp_path / "unequal.py").write_text(UNEQUAL, encoding="utf-8")
+    sizes = [str(int(float(size))) for size in free]
+    finished({**options, "args": [*launch, str(tmp_path / "unequal.py"), tiny_base, records, str(tmp_path), *sizes]})
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text("utf-8")) for rank in range(2))
+    assert first == second
+    assert (first["micro_batch_size"], first["gradient_checkpointing"]) == (1, True)
 
 
 @pytest.mark.slow
@@ -185,6 +236,9 @@ def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_
         assert agent.returncode != 0
     assert not any(os.path.exists(f"/proc/{worker}") for worker in workers)
     assert not (tmp_path / "killed/COMPLETE").exists()
+    began = first_step(tmp_path / "killed")
     done = finished(command(2, tmp_path / "killed"))
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "killed/quarantine").exists()
+    assert first_step(tmp_path / "killed") == began
     assert furthest(tmp_path / "whole", tmp_path / "killed") == 0
