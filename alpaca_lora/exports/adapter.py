@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from alpaca_lora import _files
-from alpaca_lora.adapters import load_adapter
+from alpaca_lora.adapters import inspect_adapter, load_adapter
 from alpaca_lora.adapters.inspection import read_tensors
-from alpaca_lora.adapters.peft_config import read_config
 from alpaca_lora.adapters.saving import CONFIG
 from alpaca_lora.adapters.sidecar import FILE_NAME, WEIGHTS, read_sidecar
 from alpaca_lora.exports.surfaces import Surface, chat_surface
@@ -48,18 +47,19 @@ _FIRST = (
 _LATER = ("alpha_pattern", "lora_bias", "rank_pattern", "use_dora", "use_rslora")
 
 
-def write_adapter(source: Path, directory: Path, dtype: str) -> None:
+def write_adapter(source: Path, directory: Path, dtype: str, *, base_dir: Path) -> None:
     """Write an adapter directory with a configuration that says no more than it must.
 
     Args:
         source: an adapter directory.
         directory: an empty directory.
         dtype: number format of the matrices.
+        base_dir: directory of the base model.
 
     Raises:
-        AdapterError: `adapter_config.json` or the weights are damaged.
+        AdapterError: the adapter cannot be used, see `inspect_adapter`.
     """
-    read_config(source)
+    inspect_adapter(source, base_dir)
     document = json.loads((source / CONFIG).read_text(encoding="utf-8"))
     kept = {key: document[key] for key in _FIRST if key in document} | {
         key: document[key] for key in _LATER if document.get(key)

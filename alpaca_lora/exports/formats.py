@@ -39,14 +39,12 @@ class Format:
     """More number formats, for which `write` needs llama.cpp. It then takes as `llama_cpp` where that is, and as
     `written` what to call with how many weights are written and how many there are."""
 
-    takes_base: bool = False
-    """Whether `write` also takes the base model's directory, as `base_dir`."""
-
     next_step: Callable[[Path], str] | None = None
     """Returns the command that brings an artefact to its program."""
 
     source: Literal["merged", "adapter"] = "merged"
-    """What it is written from: a merged model as `hf` writes it, or an adapter directory."""
+    """What it is written from: a merged model as `hf` writes it, or an adapter directory; then `write` also takes the
+    base model's, as `base_dir`."""
 
 
 _SAFETENSORS = ("f32", "f16", "bf16")
@@ -79,7 +77,6 @@ FORMATS: dict[str, Format] = {
         surfaces=lambda _: [],
         write=gguf_adapter.write_gguf_adapter,
         source="adapter",
-        takes_base=True,
     ),
     "ollama": Format(
         dtypes=tuple(gguf.FILE_TYPES),

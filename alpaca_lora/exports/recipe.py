@@ -188,7 +188,7 @@ def _write(
         progress(f"wrote {done} of {total} weights")
 
     if kind.source == "adapter" and kind.write:
-        kind.write(origin.adapter_dir, staged, dtype, **({"base_dir": origin.base_dir} if kind.takes_base else {}))
+        kind.write(origin.adapter_dir, staged, dtype, base_dir=origin.base_dir)
         return
     progress("merging")
     if kind.write is None:

@@ -162,6 +162,9 @@ class Attack:
     refused: bool = True
     """Whether every command must refuse it; otherwise it must be harmless."""
 
+    passes: tuple[str, ...] = ()
+    """Beginnings of commands that have no need of what is hostile in it, and must be harmless only."""
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -116,7 +116,13 @@ ATTACKS = (
     Attack("a parquet bomb of text", "records", parquet(20_000, 900_000), "parquet"),
     Attack("a parquet bomb of lists", "records", nested_parquet, "parquet"),
     *(
-        Attack(f"config.json: {name}", "base", config(**changes), "config.json", refused=name not in _NOT_BUILT)
+        Attack(
+            f"config.json: {name}",
+            "base",
+            config(**changes),
+            "config.json|this run needs",
+            refused=name not in _NOT_BUILT,
+        )
         for name, changes in {
             "layers without end": {"num_hidden_layers": 10**7},
             "a width without end": {"hidden_size": 2**30, "num_attention_heads": 2**20},

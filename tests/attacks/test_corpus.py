@@ -65,7 +65,7 @@ def _try(attack, command, it, directory, parts, victim):
     if parts.canary.exists():
         parts.canary.unlink()
         faults.append("code: the canary was touched")
-    must = attack.refused and not command.startswith(READ_IN_PART)
+    must = attack.refused and not command.startswith((*READ_IN_PART, *attack.passes))
     if must and outcome.cpu_seconds > _REFUSAL_SECONDS:
         faults.append(f"limit: it took {outcome.cpu_seconds} s of processor time to refuse it")
     if must and outcome.code not in (2, 3):  # 3: generation stopped at a teacher, and can go on

@@ -7,6 +7,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from alpaca_lora.errors import NonFiniteAdapterError
 from alpaca_lora.exports.adapter import adapter_surfaces, load_exported_adapter, write_adapter
 from alpaca_lora.exports.surfaces import compare_surface
 from alpaca_lora.models import load_tokenizer
@@ -20,11 +21,11 @@ PEFT_0_4 = {  # the fields of LoraConfig and its parents in PEFT 0.4.0, which re
 
 
 @pytest.fixture
-def exported(adapter, tmp_path):
+def exported(adapter, base, tmp_path):
     """The adapter as `export adapter` writes it."""
     target = tmp_path / "exported"
     target.mkdir()
-    write_adapter(adapter, target, "f32")
+    write_adapter(adapter, target, "f32", base_dir=base)
     return target
 
 
@@ -42,7 +43,7 @@ def test_an_old_version_of_peft_knows_every_field(adapter, exported):
 
 
 def test_a_later_field_stays_where_it_says_something(base, train, tmp_path):
-    write_adapter(train(base, dora=True, rslora=True), tmp_path, "f32")
+    write_adapter(train(base, dora=True, rslora=True), tmp_path, "f32", base_dir=base)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     assert config.keys() - PEFT_0_4 == {"use_dora", "use_rslora"}
 
@@ -60,15 +61,29 @@ def test_peft_alone_answers_as_before(adapter, exported, base):
     assert (merged - first).abs().max() < 1e-5
 
 
-def test_matrices_in_16_bits_are_widened_without_a_change(adapter, exported, tmp_path):
+def test_what_cannot_be_used_is_not_written(adapter, base, tmp_path):
+    from safetensors.torch import save_file
+
+    broken = shutil.copytree(adapter, tmp_path / "broken")
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    tensors[min(tensors)][0, 0] = torch.nan
+    save_file(tensors, broken / "adapter_model.safetensors")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(NonFiniteAdapterError):
+        write_adapter(broken, tmp_path / "out", "f32", base_dir=base)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_matrices_in_16_bits_are_widened_without_a_change(adapter, base, exported, tmp_path):
     from safetensors.torch import save_file
 
     half = shutil.copytree(adapter, tmp_path / "half")
     tensors = {name: tensor.half() for name, tensor in load_file(adapter / "adapter_model.safetensors").items()}
     save_file(tensors, half / "adapter_model.safetensors")
+    (half / "alpaca_lora.json").unlink()  # it knows the bytes
     target = tmp_path / "wide"
     target.mkdir()
-    write_adapter(half, target, "f32")
+    write_adapter(half, target, "f32", base_dir=base)
     wide = load_file(target / "adapter_model.safetensors")
     assert all(torch.equal(wide[name], tensor.float()) for name, tensor in tensors.items())
 
