@@ -13,7 +13,7 @@ quickstart: .venv/quickstart.stamp  ## train the embedded model on the packaged 
 	.venv/bin/alpaca-lora finetune --epochs 2 --output-dir runs/quickstart
 
 test: .venv/develop.stamp  ## unit tests and the slow ones, in two processes: real training of the embedded model
-	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile -m "not gpu and not network"
+	.venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not gpu and not network"
 
 check: .venv/develop.stamp  ## lint, format, types, layers, spelling, budgets
 	.venv/bin/ruff check
