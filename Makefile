@@ -23,7 +23,7 @@ check: .venv/develop.stamp  ## lint, format, types, layers, spelling, budgets
 	.venv/bin/codespell
 	.venv/bin/python -m pytest --quiet tests/test_architecture.py
 
-attacks: .venv/develop.stamp  ## every hostile file on every command that reads such a thing, a quarter of an hour
+attacks: .venv/develop.stamp  ## every hostile file on every command that reads such a thing, half an hour
 	ATTACKS=all .venv/bin/python -m pytest -m slow tests/attacks
 
 fuzz: .venv/develop.stamp  ## one reader under atheris: make fuzz TARGET=records SECONDS=60
@@ -36,7 +36,7 @@ docs: .venv/develop.stamp  ## the documentation, into site/
 bench: .venv/develop.stamp  ## training speed against other tools, two hours; BENCH="--rows 16 --only ours,litgpt" for less
 	.venv/bin/python benchmarks/training_speed/run.py $(BENCH)
 
-crash: .venv/develop.stamp  ## every crash point, 200 random kills, and the stock trainer beside: two hours; CRASH="--every 20" for less
+crash: .venv/develop.stamp  ## every crash point, 200 random kills, and the stock trainer beside: an hour; CRASH="--every 20" for less
 	PYTHONPATH=. .venv/bin/python tests/crash/crash_points.py $(CRASH)
 	PYTHONPATH=. .venv/bin/python tests/crash/random_kills.py
 

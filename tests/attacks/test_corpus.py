@@ -1,7 +1,7 @@
 """Every attack, on the commands that read such a thing.
 
 Here a dozen attacks of each class meet one of them each, in turn. `make attacks` lets every attack meet all, which
-takes a quarter of an hour.
+takes half an hour.
 """
 
 import os
