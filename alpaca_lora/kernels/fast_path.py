@@ -21,7 +21,9 @@ from alpaca_lora.planning.kernel_facts import (
     CACHE_SHARE,
     LEAN_LOGITS_BYTES,
     LOGITS_BYTES,
+    MAPPED_BYTES,
     ROW_MULTIPLE,
+    WIDE,
 )
 
 _LEVERS = ("attention", "lora", "loss", "norm", "rope", "swiglu", "compiled")
@@ -119,7 +121,8 @@ def apply(model: Any, settings: KernelSettings, *, longest_record: int, checkpoi
     layers = (layers if wanted is None else min(wanted, layers)) if checkpointed else 0
     decoder = Decoder(causal.get_decoder(), settings, layers, bool(settings.compiled), weights)
     if model.device.type == "cpu":
-        keep_freed_memory()
+        wide = layers and causal.config.hidden_size >= WIDE
+        keep_freed_memory(largest=MAPPED_BYTES if wide else 2**30)
     applied = tuple(lever for lever in _LEVERS if getattr(settings, lever) is True)
     return FastPath(model, settings, decoder, applied, _left_to_peft(decoder))
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from alpaca_lora._optional import require
 
-_SLAB = 2**21
-"""Numbers unpacked at a time on a CPU, where bitsandbytes cannot be told where to put them."""
+_SLAB = 2**19
+"""Numbers unpacked at a time on a CPU, where bitsandbytes cannot be told where to put them; too few to be mapped."""
 
 
 @dataclass(slots=True)

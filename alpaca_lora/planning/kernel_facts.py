@@ -22,5 +22,8 @@ LOGITS_BYTES, LEAN_LOGITS_BYTES = 64 << 20, 16 << 20
 ROW_MULTIPLE = 64
 """Tokens of a batch, and those of them that are learned, are padded to a multiple of this, for oneDNN too."""
 
+WIDE, MAPPED_BYTES = 3072, 3 << 20
+"""Of models at least this wide, tensors from this size on are mapped where layers are computed again (allocator)."""
+
 CACHE_SHARE = 0.25
 """Most of a machine's memory that unpacked copies of 4-bit weights take, where no number was given."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.planning.activations import Activations, activations_of, is_adapted, runs_on_kernels
-from alpaca_lora.planning.kernel_facts import CACHE_SHARE, ROW_MULTIPLE
+from alpaca_lora.planning.kernel_facts import CACHE_SHARE, ROW_MULTIPLE, WIDE
 from alpaca_lora.planning.shapes import ModelShape
 
 __all__ = ["Item", "adapter_parameters", "checkpoint_bytes", "checkpointed_layers", "items_of"]
@@ -26,7 +26,7 @@ _CPU_PROCESS = 0.6 * 2**30
 _CPU_SLACK = 0.05
 _HOLES_RECOMPUTED, _HOLES_UNPACKED = 4.4, 2.5
 """Of a CPU's allocator, in sizes of a layer at work: holes that are left where layers are computed again, or weights
-unpacked, between tensors that stay. All three were fitted to the grid."""
+unpacked, between tensors that stay, unless those are mapped. All three were fitted to the grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def items_of(
     moving = _activations(shape, config, parts, tokens)
     counted = [item for item in (*still, *moving) if item.bytes]
     total, moved = sum(item.bytes for item in counted), sum(item.bytes for item in moving)
-    holes = _holes(config) * tokens * (parts.layer + parts.working)
+    holes = _holes(shape, config) * tokens * (parts.layer + parts.working)
     return (*counted, *(_beside_cuda(moved) if device == "cuda" else _beside_cpu(total, holes)))
 
 
@@ -154,9 +154,11 @@ def checkpointed_layers(shape: ModelShape, config: FinetuneConfig) -> int:
     return shape.layers if wanted is None else min(wanted, shape.layers)
 
 
-def _holes(config: FinetuneConfig) -> float:
-    unpacked = config.quantization.method == "nf4"
-    return max(_HOLES_RECOMPUTED * bool(config.gradient_checkpointing), _HOLES_UNPACKED * unpacked)
+def _holes(shape: ModelShape, config: FinetuneConfig) -> float:
+    recomputed = checkpointed_layers(shape, config)
+    if recomputed and shape.width >= WIDE and runs_on_kernels(shape, config):
+        return 0.0
+    return max(_HOLES_RECOMPUTED * bool(recomputed), _HOLES_UNPACKED * (config.quantization.method == "nf4"))
 
 
 def _beside_cuda(moving: int) -> Sequence[Item]:

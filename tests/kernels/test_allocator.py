@@ -18,13 +18,23 @@ def left_of(count):
     del memory
     return (resident() - before) / count
 
-took = [keep(value) for value in eval(sys.argv[2])]
+took = [keep(**value) for value in eval(sys.argv[2])]
 print(all(took), left_of(64 << 20))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these thresholds")
-@pytest.mark.parametrize(("calls", "kept"), [([True], True), ([], False), ([False], False), ([True, False], False)])
+@pytest.mark.parametrize(
+    ("calls", "kept"),
+    [
+        ([{}], True),
+        ([], False),
+        ([{"keep": False}], False),
+        ([{}, {"keep": False}], False),
+        ([{"largest": 128 << 20}], True),
+        ([{"largest": 32 << 20}], False),
+    ],
+)
 def test_freed_memory_stays_in_the_process_until_it_is_undone(calls, kept, run_python):
     done = run_python("-c", CODE, allocator.__file__, str(calls), check=True)
     took, share = done.stdout.split()

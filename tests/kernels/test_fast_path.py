@@ -522,11 +522,23 @@ class TestUndo:
     @pytest.mark.parametrize(("device", "calls"), [("cpu", [True, False]), ("meta", [True])])
     def test_undo_leaves_an_allocator_alone_that_was_not_set(self, device, calls, make_model, fast, monkeypatch):
         seen = []
-        monkeypatch.setattr(fast_path, "keep_freed_memory", lambda keep=True: seen.append(keep))
+        monkeypatch.setattr(fast_path, "keep_freed_memory", lambda keep=True, **_: seen.append(keep))
         path = fast(make_model())
         path.model.to(device)
         path.undo()
         assert seen == calls
+
+    @pytest.mark.parametrize(
+        ("width", "checkpointed", "mapped"), [(1, True, True), (1, False, False), (9999, True, False)]
+    )
+    def test_tensors_are_mapped_in_wide_models_whose_layers_are_computed_again(
+        self, width, checkpointed, mapped, make_model, fast, monkeypatch
+    ):
+        seen = []
+        monkeypatch.setattr(fast_path, "keep_freed_memory", lambda keep=True, largest=0: seen.append(largest))
+        monkeypatch.setattr(fast_path, "WIDE", width)
+        fast(make_model(), checkpointed=checkpointed)
+        assert seen == [fast_path.MAPPED_BYTES if mapped else 2**30]
 
     def test_undo_can_be_said_twice(self, make_model, fast):
         path = fast(make_model())
