@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from tests.attacks.corpus import CLASSES, READ_IN_PART, WRITES_INTO_IT, all_attacks, uses
+from tests.attacks.corpus import CLASSES, READ_IN_PART, WRITES_INTO_IT, all_attacks, merges, uses
 
 _ATTACKS = list(all_attacks())
 _SAMPLE = 12
@@ -37,6 +37,22 @@ def test_an_attack_is_refused_or_harmless(name, parts, victim, tmp_path, record_
     assert parts.endpoint.trapped == []
 
 
+_MERGES = [(use, attack) for _, attack in _ATTACKS for use in merges(attack)]
+
+
+@pytest.mark.parametrize("command", sorted({use for use, _ in _MERGES}))
+def test_what_is_accepted_stays_harmless_when_it_is_merged_and_exported(command, parts, victim, tmp_path):
+    """Here one attack for each command, `make attacks` tries all."""
+    attacks = [attack for use, attack in _MERGES if use == command]
+    first = merges(attacks[0]).index(command) % len(attacks)
+    for number, attack in enumerate(attacks if _EVERY_USE else attacks[first : first + 1]):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        outcome, faults = _run(attack, command, attack.make(directory, parts), directory, parts, victim)
+        assert not faults, f"{attack.name}: {faults}"
+        assert outcome.code == 0 or _EVERY_USE or attack.kind == "run", outcome.stderr  # a run must be complete
+
+
 def test_each_kind_of_thing_is_attacked_and_each_command_meets_an_attack():
     from alpaca_lora.cli.commands import COMMANDS
 
@@ -55,8 +71,8 @@ def test_each_module_of_attacks_stands_in_the_documentation(repository):
     assert [name for name in CLASSES if f"{name}.py" not in told] == []
 
 
-def _try(attack, command, it, directory, parts, victim):
-    """Run one command on one attack and return what is wrong with its end."""
+def _run(attack, command, it, directory, parts, victim):
+    """Run one command on one attack; return how it ended and what it did that nothing may do."""
     place = {"cwd": it} if attack.kind == "place" else {}
     writable = [it] if attack.kind in WRITES_INTO_IT else []
     outcome = victim.run(parts.fill(command, it), hostile=directory, writable=writable, **place)
@@ -65,6 +81,12 @@ def _try(attack, command, it, directory, parts, victim):
     if parts.canary.exists():
         parts.canary.unlink()
         faults.append("code: the canary was touched")
+    return outcome, faults
+
+
+def _try(attack, command, it, directory, parts, victim):
+    """Run one command on one attack and return what is wrong with its end."""
+    outcome, faults = _run(attack, command, it, directory, parts, victim)
     must = attack.refused and not command.startswith((*READ_IN_PART, *attack.passes))
     if must and outcome.cpu_seconds > _REFUSAL_SECONDS:
         faults.append(f"limit: it took {outcome.cpu_seconds} s of processor time to refuse it")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -95,6 +96,45 @@ def test_a_base_is_divided_over_several_processes_and_not_in_four_bits(monkeypat
     check_sharding(FinetuneConfig(shard_base=True))
     with pytest.raises(ConfigError, match="divides an unquantised base"):
         check_sharding(FinetuneConfig(shard_base=True, quantization="nf4"))
+
+
+class TestOwnDirectory:
+    """Nothing that a process beside the first one wrote stays behind, even if it was killed."""
+
+    @pytest.fixture(autouse=True)
+    def second(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def test_it_is_deleted_after_use_and_others_stay(self, tmp_path):
+        (tmp_path / "mine").mkdir()
+        with ranks.own_directory(tmp_path / "run") as directory:
+            directory.mkdir()
+            with ranks.own_directory(tmp_path / "run") as other:  # the first one is in use, so it is let be
+                other.mkdir()
+                assert len(list(tmp_path.iterdir())) == 3
+            assert directory.exists()
+        assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+    def test_what_a_killed_process_left_is_deleted_by_the_next(self, tmp_path):
+        process = os.fork()
+        if process == 0:
+            with ranks.own_directory(tmp_path / "run") as directory:
+                directory.mkdir()
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(process, 0)
+        (left,) = tmp_path.iterdir()
+        with ranks.own_directory(tmp_path / "run"):
+            assert not left.exists()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_link_is_not_followed(self, tmp_path):
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "alpaca-lora-rank-x").symlink_to(tmp_path / "kept")
+        with ranks.own_directory(tmp_path / "run"):
+            pass
+        assert (tmp_path / "kept").is_dir()
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +262,9 @@ def test_the_processes_decide_alike_for_the_one_with_the_least_memory(command, t
 
 
 @pytest.mark.slow
-def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_bytes(command, tmp_path):
+def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_bytes(command, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     finished(command(2, tmp_path / "whole"))
     with subprocess.Popen(**command(2, tmp_path / "killed")) as agent:
         deadline = time.monotonic() + 240
@@ -238,6 +280,7 @@ def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_
     began = first_step(tmp_path / "killed")
     done = finished(command(2, tmp_path / "killed"))
     assert "Traceback" not in done.stderr
+    assert list((tmp_path / "temporary").glob("*alpaca*")) == []
     assert not (tmp_path / "killed/quarantine").exists()
     assert first_step(tmp_path / "killed") == began
     assert furthest(tmp_path / "whole", tmp_path / "killed") == 0
