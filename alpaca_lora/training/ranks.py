@@ -104,8 +104,8 @@ def own_directory(run_dir: Path) -> Iterator[Path]:
 def _scratch() -> Iterator[Path]:
     """Lend a directory that is deleted; first delete those of processes that were killed before they could.
 
-    A process holds a lock on its directory, which the system gives back however the process ends. The directory gets the
-    name by which it is found when it is locked.
+    Each process holds a lock on its directory, which the system gives back however the process ends. A directory has
+    the name by which it is found only when it is locked.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
         with contextlib.suppress(OSError), _locked(left):  # in use, or another user's
