@@ -44,12 +44,8 @@ _MERGED = [(owner, attack) for owner, attack in _ATTACKS if merges(attack)]
 def test_what_is_accepted_stays_harmless_when_it_is_merged_and_exported(kind, parts, victim, tmp_path):
     """Here one attack of each class meets one of the commands, in turn; `make attacks` lets all meet all."""
     attacks = [(owner, attack) for owner, attack in _MERGED if attack.kind == kind]
-    chosen = [
-        attack
-        for _, attack in (
-            attacks if _EVERY_USE else {owner: (owner, attack) for owner, attack in attacks[::-1]}.values()
-        )
-    ]
+    first = dict(reversed(attacks))
+    chosen = [attack for _, attack in attacks] if _EVERY_USE else [first[owner] for owner in sorted(first)]
     ends, faults = set(), []
     for number, attack in enumerate(chosen):
         commands = merges(attack)

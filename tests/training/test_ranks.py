@@ -145,6 +145,24 @@ def records(tmp_path_factory):
     return path
 
 
+WITHOUT_GATE = """
+import sys
+from alpaca_lora.cli import main
+from alpaca_lora.training import recipe
+
+recipe.check_adapter = lambda *_: ()  # it starts an interpreter and is not in question here
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def ungated(tmp_path_factory):
+    """The program of a command whose runs end without the health gate."""
+    script = tmp_path_factory.mktemp("program") / "ungated.py"
+    script.write_text(WITHOUT_GATE, encoding="utf-8")
+    return (script,)
+
+
 @pytest.fixture(scope="module")
 def command(repository, tiny_base, records):
     """The command of a run in so many processes, and the environment of the tests; `program` may replace ours."""
@@ -198,15 +216,15 @@ def without_dropout():
 
 
 @pytest.fixture(scope="module")
-def one_process(command, tmp_path_factory, without_dropout):
+def one_process(command, ungated, tmp_path_factory, without_dropout):
     run = tmp_path_factory.mktemp("one") / "run"
-    finished(command(1, run, *without_dropout))
+    finished(command(1, run, *without_dropout, program=ungated))
     return run
 
 
 @pytest.mark.slow
 def test_two_processes_train_the_adapter_of_one_and_one_goes_on_with_it(
-    command, one_process, tmp_path, without_dropout
+    command, ungated, one_process, tmp_path, without_dropout
 ):
     two = tmp_path / "two"
     finished(command(2, two, *without_dropout))
@@ -219,7 +237,7 @@ def test_two_processes_train_the_adapter_of_one_and_one_goes_on_with_it(
         *(path.name for path in two.glob("checkpoint-*") if path.name > "checkpoint-4"),
     ):
         _remove(two / left)
-    finished(command(1, two, *without_dropout))
+    finished(command(1, two, *without_dropout, program=ungated))
     assert first_step(two) == began
     assert not (two / "quarantine").exists()
     assert furthest(one_process, two) <= 1e-6
@@ -261,24 +279,14 @@ def test_the_processes_decide_alike_for_the_one_with_the_least_memory(command, t
     assert (first["micro_batch_size"], first["gradient_checkpointing"]) == (1, True)
 
 
-WITHOUT_GATE = """
-import sys
-from alpaca_lora.cli import main
-from alpaca_lora.training import recipe
-
-recipe.check_adapter = lambda *_: ()  # it starts an interpreter and is not in question here
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 @pytest.mark.slow
-def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_bytes(command, tmp_path, monkeypatch):
+def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_bytes(
+    command, ungated, tmp_path, monkeypatch
+):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    (tmp_path / "ungated.py").write_text(WITHOUT_GATE, encoding="utf-8")
-    program = (tmp_path / "ungated.py",)
-    finished(command(2, tmp_path / "whole", program=program))
-    with subprocess.Popen(**command(2, tmp_path / "killed", program=program)) as agent:
+    finished(command(2, tmp_path / "whole", program=ungated))
+    with subprocess.Popen(**command(2, tmp_path / "killed", program=ungated)) as agent:
         deadline = time.monotonic() + 240
         while not (tmp_path / "killed/checkpoint-2/MANIFEST.json").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -290,7 +298,7 @@ def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_
     assert not any(os.path.exists(f"/proc/{worker}") for worker in workers)
     assert not (tmp_path / "killed/COMPLETE").exists()
     began = first_step(tmp_path / "killed")
-    done = finished(command(2, tmp_path / "killed", program=program))
+    done = finished(command(2, tmp_path / "killed", program=ungated))
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "temporary").glob("*alpaca*")) == []
     assert not (tmp_path / "killed/quarantine").exists()
