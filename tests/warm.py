@@ -52,5 +52,6 @@ def _become(code: str, arguments: list[str], environment: dict[str, str], stream
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # read anew from the environment
     sys.argv = ["-c", *arguments]
     exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - what `python -c` does

@@ -15,6 +15,7 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.training import ranks
 from alpaca_lora.training.sharding import check_sharding
+from tests import warm
 
 SETTINGS = {
     "epochs": "2",
@@ -98,6 +99,15 @@ def test_a_base_is_divided_over_several_processes_and_not_in_four_bits(monkeypat
         check_sharding(FinetuneConfig(shard_base=True, quantization="nf4"))
 
 
+KILLED = """
+import os, pathlib, signal, sys
+from alpaca_lora.training import ranks
+with ranks.own_directory(pathlib.Path(sys.argv[1])) as directory:
+    directory.mkdir()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 class TestOwnDirectory:
     """Nothing that a process beside the first one wrote stays behind, even if it was killed."""
 
@@ -118,12 +128,9 @@ class TestOwnDirectory:
         assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
     def test_what_a_killed_process_left_is_deleted_by_the_next(self, tmp_path):
-        process = os.fork()
-        if process == 0:
-            with ranks.own_directory(tmp_path / "run") as directory:
-                directory.mkdir()
-                os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(process, 0)
+        process = warm.start(KILLED, [str(tmp_path / "run")], env={**os.environ, "TMPDIR": str(tmp_path)})
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         (left,) = tmp_path.iterdir()
         with ranks.own_directory(tmp_path / "run"):
             assert not left.exists()
