@@ -46,8 +46,8 @@ _FIRST = (
 
 _LATER = ("alpha_pattern", "lora_bias", "rank_pattern", "use_dora", "use_rslora")
 
-_KEPT = (".jinja", ".json", ".md", ".model", ".txt")
-"""Endings of files that are copied: tokenizer, templates, sidecar, model card."""
+_KEPT = ("", ".jinja", ".json", ".md", ".model", ".txt")
+"""Endings of files that are copied: tokenizer, templates, sidecar, card, licence."""
 
 
 def write_adapter(source: Path, directory: Path, dtype: str, *, base_dir: Path) -> None:
