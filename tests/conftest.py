@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests import warm
+from tests.shares import in_shares
 from tests.tiny_base import write_tiny_base
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,9 +26,23 @@ for variable in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if PROCESSES > 1:  # each with the threads of all would wait for the others
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // PROCESSES)))
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let several processes begin with the slow tests."""
+    if PROCESSES > 1:
+        items[:] = in_shares(items, PROCESSES, is_slow=_is_slow, file_of=lambda item: item.path)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -155,6 +172,16 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return directory
 
     return make
+
+
+@pytest.fixture
+def warm_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clean processes of the gates begin at once, for tests of what is done before and after a gate."""
+    from alpaca_lora.adapters import health
+    from alpaca_lora.exports import parity
+
+    for module in (health, parity):
+        monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=warm.run))
 
 
 @pytest.fixture(scope="session")

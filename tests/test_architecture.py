@@ -49,6 +49,7 @@ INTO_STAGING = {
     "alpaca_lora/exports/meta.py": {"shutil.copyfile", "torch.save"},
     "alpaca_lora/exports/weight_diff.py": {"shutil.copyfile"},
     "alpaca_lora/exports/weights.py": {"save_file"},
+    "alpaca_lora/training/ranks.py": {"os.open"},  # of a directory, to lock it
     "alpaca_lora/models/embedded.py": {
         "model.bfloat16().save_pretrained",
         "AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained",

@@ -46,6 +46,9 @@ _FIRST = (
 
 _LATER = ("alpha_pattern", "lora_bias", "rank_pattern", "use_dora", "use_rslora")
 
+_KEPT = ("", ".jinja", ".json", ".md", ".model", ".txt")
+"""Endings of files that are copied: tokenizer, templates, sidecar, card, licence."""
+
 
 def write_adapter(source: Path, directory: Path, dtype: str, *, base_dir: Path) -> None:
     """Write an adapter directory with a configuration that says no more than it must.
@@ -66,8 +69,8 @@ def write_adapter(source: Path, directory: Path, dtype: str, *, base_dir: Path) 
     }
     if isinstance(alpha := kept.get("lora_alpha"), float) and alpha.is_integer():
         kept["lora_alpha"] = int(alpha)
-    for item in source.iterdir():
-        if item.is_file() and item.name not in (CONFIG, WEIGHTS):
+    for item in source.iterdir():  # what else lies there may be a pickle, or a link to anything
+        if item.is_file() and item.suffix in _KEPT and item.name != CONFIG:
             shutil.copyfile(item, directory / item.name)
     _files.write_json(directory / CONFIG, kept | {"inference_mode": True})
     tensors = {name: cast(name, tensor, DTYPES[dtype]) for name, tensor in read_tensors(source).items()}

@@ -10,7 +10,7 @@ from alpaca_lora import _files
 from alpaca_lora.adapters import find_adapter, find_trained
 from alpaca_lora.adapters.conversion import LEGACY_WEIGHTS, convert_legacy_adapter, read_legacy_tensors
 from alpaca_lora.adapters.sidecar import WEIGHTS
-from alpaca_lora.errors import ConfigError, ParityError
+from alpaca_lora.errors import ConfigError, ExportError, ParityError
 from alpaca_lora.exports.formats import FORMATS, Format
 from alpaca_lora.exports.hf import write_merged
 from alpaca_lora.exports.origin import Into, Origin, check_output, new_output, resolve
@@ -206,6 +206,11 @@ def _prove(format: str, directory: Path, origin: Origin, dtype: str, base_kl: di
     tokenizer = origin.tokenizer()
     for surface in FORMATS[format].surfaces(directory):
         if fault := compare_surface(surface, origin.prompter, tokenizer):
+            if FORMATS[format].source == "adapter":  # which had it before
+                raise ExportError(
+                    f"the adapter's {surface.name} {fault}: remove it from {str(origin.adapter_dir)!r}, or put that of "
+                    "training there"
+                )
             raise ParityError(f"[template] the {surface.name} {fault}", code="template", tensor=None)
     _files.write_json(directory / REPORT, parity.to_dict() | {"base_kl": base_kl})
     return parity

@@ -7,8 +7,10 @@ that nobody sees and that is deleted. Nothing is started here: torchrun starts, 
 """
 
 import contextlib
+import fcntl
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -31,6 +33,8 @@ _LOST = re.compile(r"gloo|nccl|connection (closed|reset)", re.IGNORECASE)
 
 _PATIENCE = timedelta(hours=2)
 """How long a process waits for the others, as while the first one checks its adapter."""
+
+_SCRATCH = "alpaca-lora-rank-"
 
 
 def rank() -> int:
@@ -85,8 +89,8 @@ def own_directory(run_dir: Path) -> Iterator[Path]:
         if rank() == 0:
             yield run_dir
             return
-        with tempfile.TemporaryDirectory(prefix="alpaca-lora-rank-") as scratch:
-            yield Path(scratch) / "run"
+        with _scratch() as directory:
+            yield directory / "run"
     except RuntimeError as error:
         if size() > 1 and _LOST.search(str(error)):
             raise RunError(
@@ -94,6 +98,35 @@ def own_directory(run_dir: Path) -> Iterator[Path]:
                 "killed. The same command goes on from the newest checkpoint"
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """Lend a directory that is deleted; first delete those of processes that were killed before they could.
+
+    Each process holds a lock on its directory, which the system gives back however the process ends. A directory has
+    the name by which it is found only when it is locked.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError), _locked(left):  # in use, or another user's
+            shutil.rmtree(left)
+    made = Path(tempfile.mkdtemp(prefix=f"new-{_SCRATCH}"))
+    with _locked(made):
+        directory = made.rename(made.with_name(made.name.removeprefix("new-")))
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def add_up_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -11,6 +11,7 @@ def test_a_clean_process_repeats_the_losses_of_training(healthy, tiny_base):
     assert check_adapter(healthy, tiny_base) == pytest.approx(read_sidecar(healthy).losses, abs=1e-5)
 
 
+@pytest.mark.usefixtures("warm_gates")
 def test_an_adapter_that_changed_after_training_is_caught(adapter, tiny_base):
     path = adapter / "adapter_model.safetensors"
     save_file({name: tensor * 3 for name, tensor in load_file(path).items()}, path)
@@ -19,6 +20,7 @@ def test_an_adapter_that_changed_after_training_is_caught(adapter, tiny_base):
         check_adapter(adapter, tiny_base)
 
 
+@pytest.mark.usefixtures("warm_gates")
 def test_an_adapter_without_effect_is_caught(adapter, tiny_base):
     path = adapter / "adapter_model.safetensors"
     save_file({name: tensor * (0 if ".lora_A." in name else 1) for name, tensor in load_file(path).items()}, path)

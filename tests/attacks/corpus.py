@@ -203,12 +203,13 @@ class Parts:
 
 
 def uses(attack: Attack) -> tuple[str, ...]:
-    """Return the commands that an attack is tried on.
+    """Return the commands that an attack is tried on, but those that `merges` returns."""
+    return tuple(use for use in USES[attack.kind] if use not in merges(attack))
 
-    One that passes is not merged and exported again and again, which takes half a minute each time; that is tried once,
-    by a test of its own.
-    """
-    return tuple(use for use in USES[attack.kind] if attack.refused or not use.startswith(("merge", "export")))
+
+def merges(attack: Attack) -> tuple[str, ...]:
+    """Return the commands that merge and export what is not refused, which takes longer than the others."""
+    return tuple(use for use in USES[attack.kind] if not attack.refused and use.startswith(("merge", "export")))
 
 
 def all_attacks() -> Iterator[tuple[str, Attack]]:

@@ -82,6 +82,14 @@ def checkpoint_outside(directory: Path, parts: Parts) -> Path:
     return target
 
 
+def weights_that_lead_home(directory: Path, parts: Parts) -> Path:
+    """Lay a link to a secret beside the weights of an adapter; it may pass for weights that lie on another disk."""
+    target = parts.copy("adapter", directory)
+    (directory / _SECRET).write_text(json.dumps({"secret": "of another directory"}))
+    (target / "more.safetensors").symlink_to(Path("..") / _SECRET)
+    return target
+
+
 def run_with_links(directory: Path, parts: Parts) -> Path:
     """Return a run whose files that are appended to lead to files of the victim's."""
     from tests.attacks.s01_pickles import unfinished
@@ -148,6 +156,7 @@ ATTACKS = (
         )
         for name in NAMES
     ),
+    Attack("a secret that is linked as weights", "adapter", weights_that_lead_home, refused=False),
     # Training puts the checkpoint into quarantine and begins anew.
     Attack("a file outside a checkpoint", "run", checkpoint_outside, "checkpoint|adapter", passes=("finetune",)),
     Attack("a run of links", "run", run_with_links, refused=False),

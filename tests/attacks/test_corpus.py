@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from tests.attacks.corpus import CLASSES, READ_IN_PART, WRITES_INTO_IT, all_attacks, uses
+from tests.attacks.corpus import CLASSES, READ_IN_PART, WRITES_INTO_IT, all_attacks, merges, uses
 
 _ATTACKS = list(all_attacks())
 _SAMPLE = 12
@@ -37,6 +37,29 @@ def test_an_attack_is_refused_or_harmless(name, parts, victim, tmp_path, record_
     assert parts.endpoint.trapped == []
 
 
+_MERGED = [(owner, attack) for owner, attack in _ATTACKS if merges(attack)]
+
+
+@pytest.mark.parametrize("kind", sorted({attack.kind for _, attack in _MERGED}))
+def test_what_is_accepted_stays_harmless_when_it_is_merged_and_exported(kind, parts, victim, tmp_path):
+    """Here one attack of each class meets one of the commands, in turn; `make attacks` lets all meet all."""
+    attacks = [(owner, attack) for owner, attack in _MERGED if attack.kind == kind]
+    first = dict(reversed(attacks))
+    chosen = [attack for _, attack in attacks] if _EVERY_USE else [first[owner] for owner in sorted(first)]
+    ends, faults = set(), []
+    for number, attack in enumerate(chosen):
+        commands = merges(attack)
+        for command in commands if _EVERY_USE else [commands[number % len(commands)]]:
+            directory = tmp_path / str(len(list(tmp_path.iterdir())))
+            directory.mkdir()
+            outcome, found = _run(attack, command, attack.make(directory, parts), directory, parts, victim)
+            ends.add(outcome.code)
+            faults += [f"{attack.name} | {command.partition('{')[0]}: {fault}" for fault in found]
+    assert not faults, "\n".join(faults)
+    # A template that is not that of training is refused, and a run that is not complete.
+    assert 0 in ends or kind in ("template", "run")
+
+
 def test_each_kind_of_thing_is_attacked_and_each_command_meets_an_attack():
     from alpaca_lora.cli.commands import COMMANDS
 
@@ -55,8 +78,8 @@ def test_each_module_of_attacks_stands_in_the_documentation(repository):
     assert [name for name in CLASSES if f"{name}.py" not in told] == []
 
 
-def _try(attack, command, it, directory, parts, victim):
-    """Run one command on one attack and return what is wrong with its end."""
+def _run(attack, command, it, directory, parts, victim):
+    """Run one command on one attack; return how it ended and what it did that nothing may do."""
     place = {"cwd": it} if attack.kind == "place" else {}
     writable = [it] if attack.kind in WRITES_INTO_IT else []
     outcome = victim.run(parts.fill(command, it), hostile=directory, writable=writable, **place)
@@ -65,6 +88,12 @@ def _try(attack, command, it, directory, parts, victim):
     if parts.canary.exists():
         parts.canary.unlink()
         faults.append("code: the canary was touched")
+    return outcome, faults
+
+
+def _try(attack, command, it, directory, parts, victim):
+    """Run one command on one attack and return what is wrong with its end."""
+    outcome, faults = _run(attack, command, it, directory, parts, victim)
     must = attack.refused and not command.startswith((*READ_IN_PART, *attack.passes))
     if must and outcome.cpu_seconds > _REFUSAL_SECONDS:
         faults.append(f"limit: it took {outcome.cpu_seconds} s of processor time to refuse it")

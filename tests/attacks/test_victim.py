@@ -35,6 +35,11 @@ PLANTED = {
         "import subprocess, sys; subprocess.run([sys.executable, '-P', '-c', 'import os; os.system(\"true\")'])",
         "code: os.system",
     ),
+    "a clean process of a gate that does it": (
+        "import os, sys; from alpaca_lora.adapters import health; run = health.subprocess.run; "
+        "run([sys.executable, '-P', '-c', 'import os; os.system(\"true\")'], env=os.environ)",
+        "code: os.system",
+    ),
 }
 
 

@@ -3,9 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from alpaca_lora.cli import main
+
 
 @pytest.mark.slow
-def test_finetune_and_chat_work_as_a_script_calls_them(run_python, tiny_base: Path, tmp_path: Path):
+def test_finetune_and_chat_work_as_a_script_calls_them(
+    run_python, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     words = ("red", "green", "blue", "white", "black", "brown")
     rows = [{"instruction": f"Say {word}.", "output": word} for word in words]
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -20,13 +24,11 @@ def test_finetune_and_chat_work_as_a_script_calls_them(run_python, tiny_base: Pa
     first = call(*command, "--quiet")
     assert (first.returncode, first.stdout) == (0, f"{tmp_path / 'run' / 'adapter'}\n"), first.stderr
 
-    again = call(*command)
-    assert again.returncode == 0, again.stderr
-    assert "completed after 2 steps" in again.stdout
-
-    other = call(*command, "--seed", "7")
-    assert other.returncode == 2
-    assert "holds another run: config.seed was 42, now 7" in other.stderr
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 0
+    assert "completed after 2 steps" in capsys.readouterr().out
+    assert main([*command, "--seed", "7"]) == 2
+    assert "holds another run: config.seed was 42, now 7" in capsys.readouterr().err
 
     answer = call("chat", "--adapter", "run", "--prompt", "Say red.", "--max-new-tokens", "4")
     assert answer.returncode == 0, answer.stderr

@@ -74,6 +74,18 @@ def test_what_cannot_be_used_is_not_written(adapter, base, tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_of_other_files_tokenizer_templates_card_and_licence_come_along(adapter, base, tmp_path):
+    given, target = shutil.copytree(adapter, tmp_path / "given"), tmp_path / "target"
+    (tmp_path / "secret").write_text("of another directory")
+    (given / "more.safetensors").symlink_to(tmp_path / "secret")  # weights may lie on another disk
+    for name in ("optimizer.pt", "README.md", "LICENSE", "merges.txt"):
+        (given / name).write_text("x")
+    target.mkdir()
+    write_adapter(given, target, "f32", base_dir=base)
+    kept = {path.name for path in target.iterdir()}
+    assert kept == {path.name for path in adapter.iterdir()} | {"README.md", "LICENSE", "merges.txt"}
+
+
 def test_matrices_in_16_bits_are_widened_without_a_change(adapter, base, exported, tmp_path):
     from safetensors.torch import save_file
 

@@ -2,6 +2,10 @@
 
 import base64
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -49,13 +53,20 @@ class FakeHub(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+@pytest.fixture(scope="module")
+def port():
+    """Where the Hub is when it runs."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
 @pytest.fixture
-def hub():
-    """The class of the running Hub, and its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
+def hub(port):
+    """The class of the running Hub."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), FakeHub)
     FakeHub.files, FakeHub.status, FakeHub.authorizations = {}, None, set()
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield FakeHub, f"http://127.0.0.1:{server.server_port}"
+    yield FakeHub
     server.shutdown()
     server.server_close()
 
@@ -65,49 +76,60 @@ import sys
 from pathlib import Path
 from alpaca_lora.errors import ExportError
 from alpaca_lora.exports.hub import push
-try:
-    print(push(Path(sys.argv[1]), "me/model"))
-except ExportError as error:
-    print("refused:", error)
+for line in sys.stdin:
+    try:
+        print(push(Path(line.strip()), "me/model"), flush=True)
+    except ExportError as error:
+        print("refused:", error, flush=True)
 """
 
 
+@pytest.fixture(scope="module")
+def pusher(port, repository, tmp_path_factory):
+    """A process that pushes each directory it is told: the Hub's address is read when huggingface_hub is imported."""
+    environment = os.environ | {
+        "HF_ENDPOINT": f"http://127.0.0.1:{port}",
+        "HF_TOKEN": "hf_secret",
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(tmp_path_factory.mktemp("home")),
+        "PYTHONPATH": str(repository),
+    }
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", PUSH], env=environment, **pipes) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.fixture
-def push_in_new_process(run_python, tmp_path, monkeypatch):
-    """What a push prints; the address of the Hub is read when huggingface_hub is imported."""
+def pushed(pusher, tmp_path):
+    """What a push prints."""
     directory = tmp_path / "artifact"
     directory.mkdir()
     (directory / "config.json").write_text('{"é": 1}', encoding="utf-8")
 
-    def push(address, token="hf_secret"):
-        for name, value in {"HF_ENDPOINT": address, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0"}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-        done = run_python("-c", PUSH, directory)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def push():
+        print(directory, file=pusher.stdin, flush=True)
+        return pusher.stdout.readline()
 
     return push
 
 
-def test_what_is_pushed_arrives(hub, push_in_new_process):
-    fake, address = hub
-    assert push_in_new_process(address) == f"{address}/me/model/commit/{'1' * 40}\n"
-    assert fake.files == {"config.json": '{"é": 1}'.encode()}
-    assert fake.authorizations == {"Bearer hf_secret"}
+def test_what_is_pushed_arrives(hub, port, pushed):
+    assert pushed() == f"http://127.0.0.1:{port}/me/model/commit/{'1' * 40}\n"
+    assert hub.files == {"config.json": '{"é": 1}'.encode()}
+    assert hub.authorizations == {"Bearer hf_secret"}
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_refused_push_says_what_stays_and_what_to_do(hub, push_in_new_process, tmp_path, status):
-    fake, address = hub
-    fake.status = status
-    said = push_in_new_process(address)
+def test_a_refused_push_says_what_stays_and_what_to_do(hub, pushed, tmp_path, status):
+    hub.status = status
+    said = pushed()
     assert said.startswith("refused: ")
     assert "is complete, but was not pushed to 'me/model'" in said
     assert f"run  hf upload me/model {tmp_path / 'artifact'}" in said
     assert "hf_secret" not in said
-    assert fake.files == {}
+    assert hub.files == {}
 
 
-def test_no_hub_at_all_is_no_disaster(push_in_new_process):
-    assert "is complete, but was not pushed" in push_in_new_process("http://127.0.0.1:9")
+def test_no_hub_at_all_is_no_disaster(pushed):
+    assert "is complete, but was not pushed" in pushed()

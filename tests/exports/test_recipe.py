@@ -105,6 +105,7 @@ def test_an_export_is_proved_reported_and_complete(adapter, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_gates")
 def test_an_artefact_that_fails_the_gate_is_not_kept(adapter, tmp_path, monkeypatch):
     from alpaca_lora.exports.merge import MergedWeights
 
@@ -121,6 +122,7 @@ def test_an_artefact_that_fails_the_gate_is_not_kept(adapter, tmp_path, monkeypa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_gates")
 def test_a_qlora_adapter_goes_into_the_base_that_is_nearer(make_base, train, tmp_path):
     pytest.importorskip("bitsandbytes")
     base = make_base(seed=4)

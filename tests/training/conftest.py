@@ -2,15 +2,15 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alpaca_lora.records import Record
+from tests import warm
 
 RECORDS = [
     Record(
@@ -56,17 +56,16 @@ def run_tiny(tiny_base: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def start_tiny(tiny_base: Path, repository: Path) -> Callable[[Path], subprocess.Popen[bytes]]:
+def start_tiny(tiny_base: Path) -> Callable[[Path], BaseProcess]:
     """Start the same run in a process of its own, to be killed."""
     code = (
         "import json, sys; from alpaca_lora import FinetuneConfig, finetune; base, data, out, config = sys.argv[1:];"
         "finetune(base, json.loads(data), out, config=FinetuneConfig(**json.loads(config)), progress=False)"
     )
 
-    def start(directory: Path) -> subprocess.Popen[bytes]:
+    def start(directory: Path) -> BaseProcess:
         arguments = [str(tiny_base), json.dumps(as_rows(RECORDS)), str(directory), json.dumps(SETTINGS)]
-        environment = {**os.environ, "PYTHONPATH": str(repository)}
-        return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment)
+        return warm.start(code, arguments, env=os.environ)
 
     return start
 

@@ -14,7 +14,7 @@ def test_eight_records_are_learned_by_heart_with_their_ends(tmp_path):
 
     records = [record for record in load_records("alpaca-mini") if 3 <= len(record.output.split()) <= 30][:8]
     config = FinetuneConfig(
-        epochs=20, batch_size=4, micro_batch_size=4, packing=False, learning_rate=2e-3, validation_size=0, probe_size=0
+        epochs=10, batch_size=2, micro_batch_size=2, packing=False, learning_rate=2e-3, validation_size=0, probe_size=0
     )
     result = finetune(data=records, output_dir=tmp_path / "run", config=config, progress=False)
     assistant = load(result.adapter_dir)

@@ -10,6 +10,8 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.kernels.fast_path import FastPath
 from alpaca_lora.training import course, preflight
 
+pytestmark = pytest.mark.usefixtures("warm_gates")
+
 SETTINGS = {
     "precision": "fp32",
     "packing": False,

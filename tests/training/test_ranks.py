@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -97,6 +98,40 @@ def test_a_base_is_divided_over_several_processes_and_not_in_four_bits(monkeypat
         check_sharding(FinetuneConfig(shard_base=True, quantization="nf4"))
 
 
+class TestOwnDirectory:
+    """Nothing that a process beside the first one wrote stays behind, even if it was killed."""
+
+    @pytest.fixture(autouse=True)
+    def second(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def test_it_is_deleted_after_use_and_others_stay(self, tmp_path):
+        (tmp_path / "mine").mkdir()
+        with ranks.own_directory(tmp_path / "run") as directory:
+            directory.mkdir()
+            with ranks.own_directory(tmp_path / "run") as other:  # the first one is in use, so it is let be
+                other.mkdir()
+                assert len(list(tmp_path.iterdir())) == 3
+            assert directory.exists()
+        assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+    def test_what_no_process_holds_any_more_is_deleted_by_the_next(self, tmp_path):
+        left = tmp_path / "alpaca-lora-rank-x"
+        (left / "run").mkdir(parents=True)
+        with ranks.own_directory(tmp_path / "run"):
+            assert not left.exists()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_link_is_not_followed(self, tmp_path):
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "alpaca-lora-rank-x").symlink_to(tmp_path / "kept")
+        with ranks.own_directory(tmp_path / "run"):
+            pass
+        assert (tmp_path / "kept").is_dir()
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     path = tmp_path_factory.mktemp("records") / "records.json"
@@ -105,14 +140,32 @@ def records(tmp_path_factory):
     return path
 
 
+WITHOUT_GATE = """
+import sys
+from alpaca_lora.cli import main
+from alpaca_lora.training import recipe
+
+recipe.check_adapter = lambda *_: ()  # it starts an interpreter and is not in question here
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def ungated(tmp_path_factory):
+    """The program of a command whose runs end without the health gate."""
+    script = tmp_path_factory.mktemp("program") / "ungated.py"
+    script.write_text(WITHOUT_GATE, encoding="utf-8")
+    return (script,)
+
+
 @pytest.fixture(scope="module")
 def command(repository, tiny_base, records):
-    """The command of a run in so many processes, and the environment of the tests."""
+    """The command of a run in so many processes, and the environment of the tests; `program` may replace ours."""
 
-    def command(processes, output_dir, *flags):
+    def command(processes, output_dir, *flags, program=("-m", "alpaca_lora")):
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         given = [word for name, value in SETTINGS.items() for word in (f"--{name}", value)]
-        run = ["-m", "alpaca_lora", "finetune", "--base-model", tiny_base, "--data", records, "--no-packing", "--quiet"]
+        run = [*program, "finetune", "--base-model", tiny_base, "--data", records, "--no-packing", "--quiet"]
         arguments = [
             sys.executable,
             *(launch if processes > 1 else []),
@@ -158,15 +211,15 @@ def without_dropout():
 
 
 @pytest.fixture(scope="module")
-def one_process(command, tmp_path_factory, without_dropout):
+def one_process(command, ungated, tmp_path_factory, without_dropout):
     run = tmp_path_factory.mktemp("one") / "run"
-    finished(command(1, run, *without_dropout))
+    finished(command(1, run, *without_dropout, program=ungated))
     return run
 
 
 @pytest.mark.slow
 def test_two_processes_train_the_adapter_of_one_and_one_goes_on_with_it(
-    command, one_process, tmp_path, without_dropout
+    command, ungated, one_process, tmp_path, without_dropout
 ):
     two = tmp_path / "two"
     finished(command(2, two, *without_dropout))
@@ -179,7 +232,7 @@ def test_two_processes_train_the_adapter_of_one_and_one_goes_on_with_it(
         *(path.name for path in two.glob("checkpoint-*") if path.name > "checkpoint-4"),
     ):
         _remove(two / left)
-    finished(command(1, two, *without_dropout))
+    finished(command(1, two, *without_dropout, program=ungated))
     assert first_step(two) == began
     assert not (two / "quarantine").exists()
     assert furthest(one_process, two) <= 1e-6
@@ -222,9 +275,13 @@ def test_the_processes_decide_alike_for_the_one_with_the_least_memory(command, t
 
 
 @pytest.mark.slow
-def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_bytes(command, tmp_path):
-    finished(command(2, tmp_path / "whole"))
-    with subprocess.Popen(**command(2, tmp_path / "killed")) as agent:
+def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_bytes(
+    command, ungated, tmp_path, monkeypatch
+):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    finished(command(2, tmp_path / "whole", program=ungated))
+    with subprocess.Popen(**command(2, tmp_path / "killed", program=ungated)) as agent:
         deadline = time.monotonic() + 240
         while not (tmp_path / "killed/checkpoint-2/MANIFEST.json").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -236,8 +293,9 @@ def test_one_killed_process_stops_both_and_the_same_command_goes_on_to_the_same_
     assert not any(os.path.exists(f"/proc/{worker}") for worker in workers)
     assert not (tmp_path / "killed/COMPLETE").exists()
     began = first_step(tmp_path / "killed")
-    done = finished(command(2, tmp_path / "killed"))
+    done = finished(command(2, tmp_path / "killed", program=ungated))
     assert "Traceback" not in done.stderr
+    assert list((tmp_path / "temporary").glob("*alpaca*")) == []
     assert not (tmp_path / "killed/quarantine").exists()
     assert first_step(tmp_path / "killed") == began
     assert furthest(tmp_path / "whole", tmp_path / "killed") == 0

@@ -11,7 +11,7 @@ from alpaca_lora.adapters import check_adapter, read_sidecar
 from alpaca_lora.errors import ConfigError, EncodingError, NonFiniteLossError, RecordError, RunError
 from alpaca_lora.training.checkpoints import fault_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_gates")]
 
 
 def digest(result):
@@ -122,10 +122,11 @@ class TestResume:
     @pytest.mark.parametrize("seen", ["metrics.jsonl", "checkpoint-2", "checkpoint-4", "adapter"])
     def test_kill_9_costs_no_byte(self, start_tiny, run_tiny, finished, tmp_path, seen):
         run, process = tmp_path / "run", start_tiny(tmp_path / "run")
-        while process.poll() is None and not (run / seen).exists():
+        while process.exitcode is None and not (run / seen).exists():
             time.sleep(0.002)
         process.kill()
-        assert process.wait() == -signal.SIGKILL
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         assert digest(run_tiny(run)) == digest(finished)
         assert [path.name for path in run.iterdir() if path.name.startswith((".staging", ".retired"))] == []
 
