@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from alpaca_lora import _files
+from alpaca_lora._seals import seal
 from alpaca_lora.errors import ExportError, ModelError
 from alpaca_lora.exports.origin import check_output, new_output
 from alpaca_lora.exports.weights import WeightFiles, write_shards
@@ -79,6 +80,7 @@ def make_weight_diff(
             raise ExportError(f"{str(tuned_dir)!r} and {str(raw_dir)!r} hold the same weights: there is no difference")
         files = _copy_small_files(tuned_path, staged)
         _files.write_json(staged / MANIFEST, {"format": _FORMAT, "tensors": entries, "files": files})
+        seal(staged)
     return target
 
 

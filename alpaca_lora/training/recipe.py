@@ -10,6 +10,7 @@ from typing import Any
 from transformers import set_seed
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._seals import seal
 from alpaca_lora.adapters import (
     Sidecar,
     adapter_tensors,
@@ -128,6 +129,8 @@ def finetune(
                 run = replace(run, notes=(*run.notes, *entry.notes, *choice.skipped))
                 result = _carry_out(run, run_dir, choice.checkpoint, display, interruption)
                 _runs.record_status(run_dir, result.status)
+                if result.status == "completed":
+                    seal(run_dir)
     interruption.deliver()
     return result
 
