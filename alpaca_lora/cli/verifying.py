@@ -52,7 +52,7 @@ def verify_directory(options: VerifyOptions) -> int:
 def _render(result: "VerificationResult") -> Iterator[str]:
     width = max(len(finding.check) for finding in result.findings)
     part = result.findings[0].part
-    yield f"{part}, a {result.kind}"
+    yield f"{part}, {'an' if result.kind[0] in 'ae' else 'a'} {result.kind}"
     for finding in result.findings:
         if finding.part != part:
             part = finding.part

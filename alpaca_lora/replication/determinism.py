@@ -10,11 +10,10 @@ from alpaca_lora import _files, _runs
 from alpaca_lora.adapters import Sidecar, read_sidecar
 from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.config import config_from_dict
-from alpaca_lora.errors import AlpacaLoraError, RecordError, RunError
+from alpaca_lora.errors import AlpacaLoraError, RunError
 from alpaca_lora.models import detect_hardware
-from alpaca_lora.records import read_dataset
 from alpaca_lora.replication.findings import Sheet, Unchecked, differing, read_object
-from alpaca_lora.replication.run_check import find_base
+from alpaca_lora.replication.run_check import find_base, find_data
 from alpaca_lora.training import finetune
 
 __all__ = ["BAND", "train_again"]
@@ -23,30 +22,34 @@ BAND = 0.05
 """How far a loss may be off, in nats per token, where other versions or other hardware computed it."""
 
 
-def train_again(directory: Path, sheet: Sheet) -> None:
+def train_again(directory: Path, sheet: Sheet, data: Path | None = None) -> None:
     """Train a run again from its contract, in a directory beside it that is removed afterwards, and compare.
 
     Args:
         directory: of the run.
         sheet: takes what is found.
+        data: where the data is now; None where the run's own name for it is all that is known.
     """
-    sheet.check("determinism", lambda: _train_and_compare(directory, sheet))
+    if sheet.failed:
+        sheet.skip(("determinism",), "something else has to be mended first")
+    else:
+        sheet.check("determinism", lambda: _train_and_compare(directory, sheet, data))
 
 
-def _train_and_compare(directory: Path, sheet: Sheet) -> str:
+def _train_and_compare(directory: Path, sheet: Sheet, data: Path | None) -> str:
     run = read_object(directory / _runs.CONTRACT)
     stored = read_sidecar(directory / "adapter")
     if stored is None:
         raise Unchecked("the run has no adapter of ours")
     base_dir = find_base(stored.base_model, run["base_fingerprint"])
-    _require_data(run)
+    name = find_data(run, data)
     parent = directory.parent if os.access(directory.parent, os.W_OK) else Path(tempfile.gettempdir())
     with _files.scratch_directory(parent) as scratch:
         sheet.display.stage(f"training {run['total_steps']} steps again")
         try:
             finetune(
                 base_dir if Path(run["base_model"]).is_absolute() else run["base_model"],
-                run["data"]["name"],
+                name,
                 scratch / "run",
                 config=config_from_dict({**run["config"], "resume": "never", "report_to": []}),
                 progress=False,
@@ -54,18 +57,6 @@ def _train_and_compare(directory: Path, sheet: Sheet) -> str:
         except AlpacaLoraError as error:
             raise RunError(f"{_runs.CONTRACT} does not train any more: {error}") from error
         return _compare(directory, scratch / "run", run, stored)
-
-
-def _require_data(run: Mapping[str, Any]) -> None:
-    name, config = run["data"]["name"], run["config"]
-    if name != "alpaca-mini" and not Path(name).is_file():
-        raise Unchecked(f"the data {name!r} is no file of this machine")
-    try:
-        found = read_dataset(name, column_map=config["column_map"] or None, allow_empty_output=True).sha256
-    except RecordError as error:
-        raise Unchecked(f"the data cannot be read any more ({error})") from error
-    if found != run["data"]["sha256"]:
-        raise Unchecked(f"the data {name!r} has changed since")
 
 
 def _compare(directory: Path, again: Path, run: Mapping[str, Any], stored: Sidecar) -> str:

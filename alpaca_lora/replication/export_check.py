@@ -31,8 +31,10 @@ def check_export(directory: Path, sheet: Sheet, adapter_dir: Path | None = None)
     if parity is None:
         sheet.skip(("prompt", "model"), f"{REPORT} cannot be used")
         return
-    sheet.check("prompt", lambda: _check_prompt(directory, parity, adapter_dir))
-    sheet.check("model", lambda: _prove_again(directory, parity, adapter_dir))
+    if sheet.check("prompt", lambda: _check_prompt(directory, parity, adapter_dir)) or not sheet.failed:
+        sheet.check("model", lambda: _prove_again(directory, parity, adapter_dir))
+    else:
+        sheet.skip(("model",), "its prompt has to be mended first")
 
 
 def check_weight_diff(directory: Path, sheet: Sheet) -> None:

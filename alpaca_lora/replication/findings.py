@@ -1,7 +1,7 @@
 """What a verification found, check by check, and the sheet on which the checks write it down."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -9,7 +9,17 @@ from typing import Any, Literal, TypeVar
 from alpaca_lora.errors import AlpacaLoraError, DiskFullError, MissingDependencyError, RunError
 from alpaca_lora.training.progress import Progress
 
-__all__ = ["Finding", "Sheet", "Unchecked", "VerificationResult", "alike", "differing", "read_object"]
+__all__ = [
+    "NOWHERE",
+    "Finding",
+    "Sheet",
+    "Sources",
+    "Unchecked",
+    "VerificationResult",
+    "alike",
+    "differing",
+    "read_object",
+]
 
 _LARGEST_BYTES = 2**28
 _ANYTHING = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
@@ -68,6 +78,17 @@ class VerificationResult:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a stage was made from, where it is known by more than the name that the stage has for it."""
+
+    adapter: Path | None = None
+    data: Path | None = None
+
+
+NOWHERE = Sources()
+
+
 @dataclass
 class Sheet:
     """Where the checks of one part are written down."""
@@ -75,6 +96,11 @@ class Sheet:
     part: str
     display: Progress
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Return whether a check of this part failed, so that what takes long is not worth it."""
+        return any(item.outcome == "failed" and item.part == self.part for item in self.findings)
 
     def check(self, name: str, work: Callable[[], str]) -> bool:
         """Make a check, whatever it ends in.
@@ -106,7 +132,7 @@ class Sheet:
             return value
         return None
 
-    def skip(self, names: Iterator[str] | tuple[str, ...], reason: str) -> None:
+    def skip(self, names: tuple[str, ...], reason: str) -> None:
         """Write down that checks are not made."""
         for name in names:
             self._add(name, "not checked", reason)

@@ -12,13 +12,13 @@ from alpaca_lora.curation.ledger import CONTRACT as CURATION
 from alpaca_lora.curation.outputs import CURATED
 from alpaca_lora.errors import RunError
 from alpaca_lora.replication.evaluation_check import RESULTS
-from alpaca_lora.replication.findings import Sheet, Unchecked, read_object
+from alpaca_lora.replication.findings import Sheet, Sources, Unchecked, read_object
 from alpaca_lora.selfinstruct.pipeline import RECORDS
 
 __all__ = ["REPLICATION", "Stages", "check_replication", "read_stages"]
 
 REPLICATION = "replication.json"
-_JOINED, _RECIPE = "joined.jsonl", "recipe.json"
+JOINED, _RECIPE = "joined.jsonl", "recipe.json"
 _FORMAT = 1
 _OF_THE_WHOLE = frozenset({"README.md", _RECIPE, "report.html", CONTRACT})
 _ALLOWED = _OF_THE_WHOLE | {REPLICATION, SEAL, "sessions.jsonl"}
@@ -28,13 +28,13 @@ Stages = Mapping[str, Mapping[str, str]]
 """The digests of each stage's files, by its directory."""
 
 
-def check_replication(directory: Path, sheet: Sheet, check_stage: Callable[[Path, Sheet, Path | None], None]) -> None:
+def check_replication(directory: Path, sheet: Sheet, check_stage: Callable[[Path, Sheet, Sources], None]) -> None:
     """Check every file, then every stage, then what each was made from.
 
     Args:
         directory: of the replication.
         sheet: takes what is found.
-        check_stage: checks a directory of one stage; gets the adapter of the run where there is one.
+        check_stage: checks a directory of one stage.
     """
     stages = sheet.read("manifest", lambda: read_stages(directory), lambda found: f"{len(found)} stages")
     if stages is None:
@@ -46,11 +46,13 @@ def check_replication(directory: Path, sheet: Sheet, check_stage: Callable[[Path
         stage = sheet.of(name)
         if not stage.check("files", partial(_compare_files, directory / name, files, stage)):
             stage.skip(("contents",), "its files are not those that were written")
+            adapter = None if _ADAPTER in files else adapter
             continue
-        stage.check("made from", partial(_check_source, name, stages, directory))
+        if sources := _sources(name, stages):
+            stage.check("made from", partial(_check_source, directory / name, files, sources))
+        made_from = Sources(adapter, directory / min(sources.values()) if sources else None)
         for place in _parts(directory / name):
-            part = place.relative_to(directory).as_posix()
-            check_stage(place, sheet.of(part), adapter)
+            check_stage(place, sheet.of(place.relative_to(directory).as_posix()), made_from)
 
 
 def read_stages(directory: Path) -> dict[str, dict[str, str]]:
@@ -93,6 +95,8 @@ def _check_root(directory: Path, stages: Stages) -> str:
 
 
 def _compare_files(directory: Path, files: Mapping[str, str], sheet: Sheet) -> str:
+    if directory.is_symlink():
+        raise RunError(f"{directory.name} is a link: put a copy of the directory in its place")
     there = list_files(directory)
     faults = [f"{name} is missing" for name in sorted(files.keys() - set(there))]
     for done, name in enumerate(there, start=1):
@@ -106,42 +110,37 @@ def _compare_files(directory: Path, files: Mapping[str, str], sheet: Sheet) -> s
     return f"{len(there)} files are those of {REPLICATION}"
 
 
-def _check_source(name: str, stages: Stages, directory: Path) -> str:
-    """Compare what a stage says that it was made from with what the stage before it holds."""
-    place, files = directory / name, stages[name]
-    if CURATION in files:
-        found = read_object(place / CURATION)["measured"]["data_sha256"]
-        return _same(found, _rows_before(name, stages), "the records")
-    if _ADAPTER in files:
-        return _same(read_object(place / CONTRACT)["data"]["sha256"], _rows_before(name, stages), "the training data")
+def _sources(name: str, stages: Stages) -> dict[str, str]:
+    """Return what a stage may have been made from, the path by the digest; empty where each part says it of itself."""
+    files, earlier = stages[name], list(stages)[: list(stages).index(name)]
     if RESULTS in files:
-        found = read_object(place / RESULTS)["models"][0]["adapter_sha256"]
-        return _same(
-            found, {digests[_ADAPTER]: f"{run}/{_ADAPTER}" for run, digests in _runs_in(stages)}, "the adapter"
-        )
-    if _JOINED in files and not (place / _JOINED).read_bytes().startswith((place / RECORDS).read_bytes()):
-        raise RunError(f"{_JOINED} does not begin with the records of {RECORDS}: copy the replication again")
-    raise Unchecked("it has no stage before it" if RECORDS in files else "each part says it of itself")
+        return {digests[_ADAPTER]: f"{run}/{_ADAPTER}" for run, digests in _runs_in(stages)}
+    if CURATION in files or _ADAPTER in files:
+        for stage in reversed(earlier):
+            for file in (CURATED, JOINED, RECORDS):
+                if file in stages[stage]:
+                    return {stages[stage][file]: f"{stage}/{file}"}
+    return {files[RECORDS]: f"{name}/{RECORDS}"} if JOINED in files and RECORDS in files else {}
 
 
-def _same(found: str, wanted: Mapping[str, str], what: str) -> str:
-    if not wanted:
-        raise Unchecked(f"{what} come from outside, SHA-256 {found[:12]}…")
-    if found not in wanted:
+def _check_source(directory: Path, files: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    """Compare what a stage says that it was made from with what the stage before it holds."""
+    if CURATION in files:
+        found = read_object(directory / CURATION)["measured"]["data_sha256"]
+    elif _ADAPTER in files:
+        found = read_object(directory / CONTRACT)["data"]["sha256"]
+    elif RESULTS in files:
+        found = read_object(directory / RESULTS)["models"][0]["adapter_sha256"]
+    else:
+        found = files[RECORDS]
+        if not (directory / JOINED).read_bytes().startswith((directory / RECORDS).read_bytes()):
+            raise RunError(f"{JOINED} does not begin with the records of {RECORDS}: copy the replication again")
+    if found not in sources:
         raise RunError(
-            f"{what} that it was made from, SHA-256 {found[:12]}…, are not {' or '.join(wanted.values())}: a stage was "
-            "made anew without those after it"
+            f"made from something with SHA-256 {str(found)[:12]}…, and not from {' or '.join(sources.values())}: that "
+            "was made anew, and this stage was not; replicate into a new directory"
         )
-    return f"{what} are {wanted[found]}"
-
-
-def _rows_before(name: str, stages: Stages) -> dict[str, str]:
-    """Return the records that a stage may have been made from, the path by the digest."""
-    for earlier in reversed(list(stages)[: list(stages).index(name)]):
-        for file in (CURATED, _JOINED, RECORDS):
-            if file in stages[earlier]:
-                return {stages[earlier][file]: f"{earlier}/{file}"}
-    return {}
+    return sources[found]
 
 
 def _runs_in(stages: Stages) -> Iterator[tuple[str, Mapping[str, str]]]:

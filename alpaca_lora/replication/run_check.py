@@ -15,20 +15,24 @@ from alpaca_lora.replication.findings import Sheet, Unchecked, differing, read_o
 from alpaca_lora.reporting.card import render_card
 from alpaca_lora.reporting.page import render_report
 from alpaca_lora.reporting.summary import RunSummary
+from alpaca_lora.reporting.wording import public_name
 from alpaca_lora.training.checkpoints import fault_of, list_checkpoints
 from alpaca_lora.training.results import read_summary
 
-__all__ = ["check_adapter_directory", "check_run", "find_base"]
+__all__ = ["check_adapter_directory", "check_run", "find_base", "find_data"]
+
+PACKAGED = "alpaca-mini"
 
 _CHECKS = ("end", "metrics", "report", "checkpoints", "sidecar", "data", "adapter")
 
 
-def check_run(directory: Path, sheet: Sheet) -> None:
+def check_run(directory: Path, sheet: Sheet, data: Path | None = None) -> None:
     """Check what can be told of a run without training it again.
 
     Args:
         directory: of the run.
         sheet: takes what is found.
+        data: where the data is now; None where the run's own name for it is all that is known.
     """
     run = sheet.read("contract", lambda: _read_contract(directory), _describe)
     if run is None:
@@ -44,8 +48,11 @@ def check_run(directory: Path, sheet: Sheet) -> None:
         sheet.check("report", lambda: _draw_again(directory, run, summary))
     sheet.check("checkpoints", lambda: _check_checkpoints(directory, run))
     sheet.check("sidecar", lambda: _compare_sidecar(directory / "adapter", run, summary))
-    sheet.check("data", lambda: _find_data(run))
-    check_adapter_directory(directory / "adapter", sheet)
+    sheet.check("data", lambda: _compare_data(run, data))
+    if sheet.failed:
+        sheet.skip(("adapter",), "something else has to be mended first")
+    else:
+        check_adapter_directory(directory / "adapter", sheet)
 
 
 def check_adapter_directory(directory: Path, sheet: Sheet) -> None:
@@ -63,7 +70,8 @@ def _read_contract(directory: Path) -> dict[str, Any]:
 
 def _describe(run: Mapping[str, Any]) -> str:
     version = run["environment"].get(LIBRARY, "an earlier version")
-    return f"{run['base_model']} on {run['data']['name']}, {run['total_steps']:,} steps, by alpaca-lora {version}"
+    base_model, data = public_name(str(run["base_model"])), public_name(str(run["data"]["name"]))
+    return f"{base_model} on {data}, {run['total_steps']:,} steps, by alpaca-lora {version}"
 
 
 def _read_end(directory: Path, run: Mapping[str, Any]) -> RunSummary:
@@ -158,9 +166,18 @@ def _read_sidecar(directory: Path) -> Sidecar:
     return sidecar
 
 
-def _find_data(run: Mapping[str, Any]) -> str:
-    name, sha256 = run["data"]["name"], run["data"]["sha256"]
-    if name != "alpaca-mini" and not Path(name).is_file():
+def _compare_data(run: Mapping[str, Any], data: Path | None) -> str:
+    return f"{public_name(find_data(run, data))} is what was trained on, SHA-256 {run['data']['sha256'][:12]}…"
+
+
+def find_data(run: Mapping[str, Any], data: Path | None) -> str:
+    """Return the name under which the data of a run can be read on this machine.
+
+    Raises:
+        Unchecked: it is not here, or has changed.
+    """
+    name, sha256 = str(data or run["data"]["name"]), run["data"]["sha256"]
+    if name != PACKAGED and not Path(name).is_file():
         raise Unchecked(f"{name!r} is no file of this machine")
     try:
         found = read_dataset(name, allow_empty_output=True, column_map=run["config"].get("column_map") or None).sha256
@@ -168,7 +185,7 @@ def _find_data(run: Mapping[str, Any]) -> str:
         raise Unchecked(f"{name!r} cannot be read any more ({error})") from error
     if found != sha256:
         raise Unchecked(f"{name!r} has changed since, its SHA-256 is {found[:12]}… and was {sha256[:12]}…")
-    return f"{name} is what was trained on, SHA-256 {sha256[:12]}…"
+    return name
 
 
 def find_base(name: str, expected: str) -> Path:

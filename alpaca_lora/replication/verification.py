@@ -20,7 +20,7 @@ from alpaca_lora.replication.curation_check import check_curation
 from alpaca_lora.replication.determinism import train_again
 from alpaca_lora.replication.evaluation_check import check_evaluation, check_judging
 from alpaca_lora.replication.export_check import check_export, check_weight_diff
-from alpaca_lora.replication.findings import Sheet, VerificationResult, read_object
+from alpaca_lora.replication.findings import NOWHERE, Sheet, Sources, VerificationResult, read_object
 from alpaca_lora.replication.generation_check import check_generation
 from alpaca_lora.replication.replication_check import REPLICATION, check_replication
 from alpaca_lora.replication.run_check import check_adapter_directory, check_run
@@ -63,11 +63,10 @@ def verify(directory: str | Path, *, determinism: bool = False, progress: bool =
         raise ConfigError(f"{str(directory)!r} holds a {kind}, and only a run of finetune can be trained again")
     with Progress(enabled=progress) as display:
         sheet = Sheet(path.resolve().name, display)
-        check_stage = partial(_check_contents, determinism=determinism)
         if kind == "replication":
-            check_replication(path, sheet, check_stage)
+            check_replication(path, sheet, partial(_check_stage, determinism=determinism))
         elif kind == "adapter" or _check_files(path, sheet):
-            check_stage(path, sheet)
+            _check_contents(path, sheet, kind, determinism=determinism)
         else:
             sheet.skip(("contents",), "the files are not those that were written")
     return VerificationResult(directory=path, kind=kind, findings=tuple(sheet.findings))
@@ -124,21 +123,35 @@ def _miss_seal() -> str:
     )
 
 
-def _check_contents(directory: Path, sheet: Sheet, adapter: Path | None = None, *, determinism: bool) -> None:
+def _check_stage(directory: Path, sheet: Sheet, made_from: Sources, *, determinism: bool) -> None:
+    """Check a stage of a replication, or a part of one."""
+
+    def find_kind() -> str:
+        kind = kind_of(directory)
+        if kind == "replication":
+            raise RunError(f"{REPLICATION} is within a stage: copy the replication again")
+        return kind
+
+    kind = sheet.read("kind", find_kind, str)
+    if kind is not None:
+        _check_contents(directory, sheet, kind, made_from, determinism=determinism)
+
+
+def _check_contents(
+    directory: Path, sheet: Sheet, kind: str, made_from: Sources = NOWHERE, *, determinism: bool
+) -> None:
     """Check what the directory of one stage says, by its kind."""
     with _files.scratch_directory(Path(tempfile.gettempdir())) as scratch:
         checks = {
-            "run": lambda: check_run(directory, sheet),
+            "run": lambda: check_run(directory, sheet, made_from.data),
             "generation": lambda: check_generation(directory, sheet, scratch),
             "curation": lambda: check_curation(directory, sheet, scratch),
             "evaluation": lambda: check_evaluation(directory, sheet, scratch),
             "judging": lambda: check_judging(directory, sheet, scratch),
-            "export": lambda: check_export(directory, sheet, adapter),
+            "export": lambda: check_export(directory, sheet, made_from.adapter),
             "weight difference": lambda: check_weight_diff(directory, sheet),
             "adapter": lambda: check_adapter_directory(directory, sheet),
         }
-        kind = sheet.read("kind", lambda: kind_of(directory), str)
-        if kind in checks:
-            checks[kind]()
+        checks[kind]()
     if kind == "run" and determinism:
-        train_again(directory, sheet)
+        train_again(directory, sheet, made_from.data)

@@ -1,4 +1,4 @@
-"""A small replication: each stage made by its verb from the one before, on the tiny base model, and `replication.json`."""
+"""One small directory of each kind, and of all of them a replication, on the tiny base model."""
 
 import json
 import shutil
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from alpaca_lora._files import sha256_of
+from alpaca_lora._seals import seal
 from alpaca_lora.records import Record, save_records
 from alpaca_lora.teachers import Answer, Usage
 from tests.scripted_teacher import ScriptedTeacher
@@ -54,37 +55,85 @@ class LikesLength:
 
 
 @pytest.fixture(scope="session")
-def replicated(tiny_base, tmp_path_factory):
-    """The directory of the replication; copy it before you damage it."""
-    from alpaca_lora import EvaluationConfig, FinetuneConfig, curate, evaluate, export, finetune
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("made")
 
-    root = tmp_path_factory.mktemp("made") / "whole"
-    generate, curation, run, evaluation, exports = (root / name for name in STAGES)
-    with ScriptedTeacher(rate=0.2, faults=("busy", "cut_body")) as server:
-        make_generation(server, generate)
-    rows = [Record(f"Write about the {word}.", "" if n % 2 else f"Input {n}", f"A {word}.") for n, word in enumerate(WORDS)]
-    save_records(rows, root.parent / "set.jsonl")
-    curate(generate / "records.jsonl", curation, against=[root.parent / "set.jsonl"])
-    finetune(tiny_base, curation / "curated.jsonl", run, config=FinetuneConfig(**TRAINED), progress=False)
-    evaluate(
-        run,
-        evaluation,
-        data=root.parent / "set.jsonl",
-        judge=LikesLength(),
-        config=EvaluationConfig(max_new_tokens=8, batch_size=3, resamples=100),
-        progress=False,
-    )
-    export("hf", run, exports / "hf")
+
+@pytest.fixture(scope="session")
+def generate():
+    """Generate from a scripted teacher: `generate(directory, num=24)`."""
+
+    def run(directory, *, second="", **settings):
+        from alpaca_lora import OpenAITeacher, SelfInstructConfig, generate_instructions
+
+        settings = {"num": 24, "budget_tokens": 10**9, "pause_seconds": 0.001, **settings}
+        with ScriptedTeacher(rate=0.2, faults=("busy", "cut_body")) as server:
+            teachers = [OpenAITeacher(name, base_url=server.url, api_key_env=None) for name in ("a", second) if name]
+            return generate_instructions(
+                teachers[0],
+                directory,
+                config=SelfInstructConfig(**settings),
+                answers=teachers[1] if second else None,
+                progress=False,
+            )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def generation(place, generate):
+    generate(place / "whole/1-generate")
+    return place / "whole/1-generate"
+
+
+@pytest.fixture(scope="session")
+def evaluation_set(place):
+    rows = [
+        Record(f"Write about the {word}.", "" if n % 2 else f"Input {n}", f"A {word}.") for n, word in enumerate(WORDS)
+    ]
+    save_records(rows, place / "set.jsonl")
+    return place / "set.jsonl"
+
+
+@pytest.fixture(scope="session")
+def curation(place, generation, evaluation_set):
+    from alpaca_lora import curate
+
+    curate(generation / "records.jsonl", place / "whole/2-curate", against=[evaluation_set])
+    return place / "whole/2-curate"
+
+
+@pytest.fixture(scope="session")
+def assess(evaluation_set):
+    """Evaluate an adapter, with a judge: `assess(adapter, directory)`."""
+
+    def run(adapter, directory, **options):
+        from alpaca_lora import EvaluationConfig, evaluate
+
+        config = EvaluationConfig(max_new_tokens=8, batch_size=3, resamples=100)
+        given = {"data": evaluation_set, "judge": LikesLength(), "config": config, "progress": False, **options}
+        return evaluate(adapter, directory, **given)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def evaluation(place, tiny_base, train, assess):
+    assess(train(tiny_base), place / "evaluation", trained_on="unknown")
+    return place / "evaluation"
+
+
+@pytest.fixture(scope="session")
+def replicated(place, tiny_base, curation, assess):
+    """A replication; it takes a while, so it is for tests that are marked slow."""
+    from alpaca_lora import FinetuneConfig, export, finetune
+
+    root = place / "whole"
+    finetune(tiny_base, curation / "curated.jsonl", root / STAGES[2], config=FinetuneConfig(**TRAINED), progress=False)
+    assess(root / STAGES[2], root / STAGES[3])
+    export("hf", root / STAGES[2], root / STAGES[4] / "hf")
     write_manifest(root)
     return root
-
-
-def make_generation(server, directory, **settings):
-    from alpaca_lora import OpenAITeacher, SelfInstructConfig, generate_instructions
-
-    settings = {"num": 24, "budget_tokens": 10**9, "pause_seconds": 0.001, **settings}
-    teacher = OpenAITeacher("teacher-a", base_url=server.url, api_key_env=None)
-    return generate_instructions(teacher, directory, config=SelfInstructConfig(**settings), progress=False)
 
 
 def write_manifest(root):
@@ -111,23 +160,49 @@ def write_manifest(root):
 
 
 @pytest.fixture
-def copy_of(replicated, tmp_path):
-    """Copy the replication, or a directory in it: `copy_of("1-generate")`."""
+def copy_of(tmp_path):
+    """Copy a directory, to be damaged; what is in it is sealed anew after `change(path)` has changed it."""
 
-    def copy(name="."):
-        return Path(shutil.copytree(replicated / name, tmp_path / "copy" / Path(name).name))
+    def copy(directory, change=None):
+        target = Path(shutil.copytree(directory, tmp_path / "copy" / directory.name))
+        if change is not None:
+            change(target)
+            seal(target)
+        return target
 
     return copy
 
 
 @pytest.fixture
 def found_in():
-    """Verify without progress; return outcomes by part and check, what failed, and everything that was found."""
+    """Verify without progress; return the result, outcomes by check, what was found, and the first failure."""
     from alpaca_lora import verify
 
     def run(directory, **options):
         result = verify(directory, progress=False, **options)
-        outcomes = {(finding.part, finding.check): finding.outcome for finding in result.findings}
-        return SimpleNamespace(result=result, outcomes=outcomes, failure=result.failure)
+        return SimpleNamespace(
+            result=result,
+            outcomes={finding.check: finding.outcome for finding in result.findings},
+            said={finding.check: finding.found for finding in result.findings},
+            failure=result.failure,
+        )
 
     return run
+
+
+def rewrite(path, change):
+    """Change the JSON document in a file, or every line of a file of JSON lines."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".jsonl":
+        lines = [json.loads(line) for line in text.splitlines()]
+        change(lines)
+        path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    else:
+        document = json.loads(text)
+        change(document)
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(name="rewrite")
+def _rewrite():
+    return rewrite
