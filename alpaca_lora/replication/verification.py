@@ -38,6 +38,8 @@ _MARKS = {
 }
 """The file that tells what a directory is."""
 
+DAMAGED = "damaged directory"
+
 _KINDS = {"generation": "generation", "evaluation": "evaluation", "judging": "judging", None: "run"}
 """What run.json says of the kind of work; finetune's says nothing."""
 
@@ -58,18 +60,30 @@ def verify(directory: str | Path, *, determinism: bool = False, progress: bool =
         ConfigError: determinism is asked of something that was not trained.
     """
     path = Path(directory).expanduser()
-    kind = kind_of(path)
-    if determinism and kind not in ("run", "replication"):
+    kind = _kind_or_damage(path)
+    if determinism and kind not in ("run", "replication", DAMAGED):
         raise ConfigError(f"{str(directory)!r} holds a {kind}, and only a run of finetune can be trained again")
     with Progress(enabled=progress) as display:
         sheet = Sheet(path.resolve().name, display)
         if kind == "replication":
             check_replication(path, sheet, partial(_check_stage, determinism=determinism))
-        elif kind == "adapter" or _check_files(path, sheet):
-            _check_contents(path, sheet, kind, determinism=determinism)
-        else:
+        elif kind != "adapter" and not _check_files(path, sheet):
             sheet.skip(("contents",), "the files are not those that were written")
+        elif kind == DAMAGED:
+            sheet.check("kind", lambda: kind_of(path))
+        else:
+            _check_contents(path, sheet, kind, determinism=determinism)
     return VerificationResult(directory=path, kind=kind, findings=tuple(sheet.findings))
+
+
+def _kind_or_damage(directory: Path) -> str:
+    """Return what a directory is, or that one which was sealed has lost the file that tells."""
+    try:
+        return kind_of(directory)
+    except RunError:
+        if (directory / SEAL).is_file():
+            return DAMAGED
+        raise
 
 
 def kind_of(directory: Path) -> str:
