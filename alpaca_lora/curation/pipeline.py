@@ -97,11 +97,15 @@ def curate(
     decisions = decide(measured, settings)
     curation = Curation(loaded, records, decisions, count_rules(measured, decisions, settings), settings)
     on_progress("writing", 0, 1)
-    with _files.new_directory(target) as staged:
-        write_curation(staged, curation, measured, contract)
+    _write(target, curation, measured, contract)
     on_progress("writing", 1, 1)
     rules, totals = tuple(curation.counts), _totals(decisions)
     return CurationResult(output_dir=target, data=target / CURATED, rules=rules, notes=loaded.notes, **totals)
+
+
+def _write(target: Path, curation: Curation, measured: Sequence[Measured], contract: Mapping[str, Any]) -> None:
+    with _files.new_directory(target) as staged:
+        write_curation(staged, curation, measured, contract)
 
 
 def write_curation(

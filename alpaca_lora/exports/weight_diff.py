@@ -61,9 +61,8 @@ def make_weight_diff(
         combined = name in raw.shapes and raw.shapes[name].shape == shape.shape
         shapes[name] = torch.empty_like(shape, dtype=_BITS[shape.element_size()]) if combined else shape
     if all(shape is tuned.shapes[name] for name, shape in shapes.items()):
-        raise ExportError(
-            f"{str(tuned_dir)!r} and {str(raw_dir)!r} have no tensor in common: name the base it was made from"
-        )
+        said = "have no tensor in common: name the base it was made from"
+        raise ExportError(f"{str(tuned_dir)!r} and {str(raw_dir)!r} {said}")
 
     def difference(name: str) -> torch.Tensor:
         tensor = tuned.read(name)
