@@ -31,8 +31,8 @@ __all__ = ["verify"]
 _MARKS = {
     REPLICATION: "replication",
     CURATION: "curation",
-    REPORT: "export",
     MANIFEST: "weight difference",
+    REPORT: "export",
     CONTRACT: "run",
     CONFIG: "adapter",
 }

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-from alpaca_lora import export
 from alpaca_lora._seals import seal
 from alpaca_lora.exports import make_weight_diff
 
@@ -38,7 +37,7 @@ def test_an_export_is_what_it_was_proved_to_be(merged, found_in):
         ("parity.json", lambda it: it.pop("agreement"), "parity", "damaged"),
         (
             "config.json",
-            lambda it: it["alpaca_lora"]["template"].update(prompt_no_input="{instruction}"),
+            lambda it: it["alpaca_lora"]["template"].update(prompt_no_input="{instruction}\n### Response:\n"),
             "prompt",
             "it was edited",
         ),
@@ -65,9 +64,10 @@ def test_weights_that_were_cut_are_found(merged, found_in):
     assert "model.safetensors" in found_in(merged).failure.found
 
 
-def test_of_another_format_is_said_what_cannot_be_told(replicated, found_in, tmp_path):
-    export("gguf", replicated / "3-finetune", tmp_path / "gguf")
-    found = found_in(tmp_path / "gguf")
+def test_of_another_format_is_said_what_cannot_be_told(merged, found_in, rewrite):
+    rewrite(merged / "parity.json", lambda it: it.update(format="meta"))
+    seal(merged)
+    found = found_in(merged)
     assert found.outcomes == CHECKS | {"prompt": "not checked", "model": "not checked"}
     assert "the adapter that it was made from is not known here" in found.said["model"]
 
