@@ -23,7 +23,7 @@ _MARKS = {"passed": "ok", "failed": "FAILED", "not checked": "-"}
 class VerifyOptions:
     """The flags of `verify`."""
 
-    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")] = "runs/alpaca-mini"
     """Directory of a run, generation, curation, evaluation, export or replication, or an adapter."""
 
     determinism: tyro.conf.FlagCreatePairsOff[bool] = False
