@@ -64,7 +64,7 @@ def _compare(directory: Path, again: Path, run: Mapping[str, Any], stored: Sidec
     names = ("rows_sha256", "total_steps", "base_fingerprint", "template")
     if difference := differing({name: here[name] for name in names}, {name: run[name] for name in names}):
         raise Unchecked(f"data, base and settings give other rows here: {difference}")
-    elsewhere = differing(here["environment"], run["environment"])
+    elsewhere = differing(_circumstances(here), _circumstances(run))
     same = _files.sha256_of(again / "adapter" / WEIGHTS) == _files.sha256_of(directory / "adapter" / WEIGHTS)
     if same:
         other = f", although made with {elsewhere}" if elsewhere else ""
@@ -75,6 +75,10 @@ def _compare(directory: Path, again: Path, run: Mapping[str, Any], stored: Sidec
             f"{_first_difference(directory, again)}"
         )
     return _compare_losses(again, stored, elsewhere or "a GPU, which need not add up in the same order twice")
+
+
+def _circumstances(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {**run["environment"], "processes": run.get("processes", 1)}
 
 
 def _compare_losses(again: Path, stored: Sidecar, why: str) -> str:
