@@ -11,7 +11,7 @@ import tyro
 from alpaca_lora.reporting.wording import count, visible
 
 if TYPE_CHECKING:
-    from alpaca_lora.replication import VerificationResult
+    from alpaca_lora.replication.findings import VerificationResult
 
 __all__ = ["VerifyOptions", "verify_directory"]
 
@@ -38,7 +38,7 @@ class VerifyOptions:
 
 def verify_directory(options: VerifyOptions) -> int:
     """Check the directory, print what was found, and return 0 if no check failed, else 2."""
-    from alpaca_lora.replication import verify
+    from alpaca_lora.replication.verification import verify
 
     result = verify(options.directory, determinism=options.determinism, progress=not options.quiet)
     print(json.dumps(result.to_json(), indent=2) if options.json else "\n".join(map(visible, _render(result))))
