@@ -31,6 +31,7 @@ __all__ = [
     "Record",
     "SelfInstructConfig",
     "Template",
+    "VerificationResult",
     "__version__",
     "available_templates",
     "curate",
@@ -45,6 +46,7 @@ __all__ = [
     "merge_adapter",
     "plan",
     "save_records",
+    "verify",
 ]
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     from alpaca_lora.exports import export, merge_adapter
     from alpaca_lora.models import LocalTeacher
     from alpaca_lora.planning import Estimate, plan
+    from alpaca_lora.replication.findings import VerificationResult
+    from alpaca_lora.replication.verification import verify
     from alpaca_lora.selfinstruct import GenerationResult, generate_instructions
     from alpaca_lora.serving import load
     from alpaca_lora.teachers import OpenAITeacher
@@ -84,6 +88,7 @@ else:
         "OpenAITeacher": "alpaca_lora.teachers",
         "QuantizationSettings": "alpaca_lora.config",
         "SelfInstructConfig": "alpaca_lora.config",
+        "VerificationResult": "alpaca_lora.replication.findings",
         "curate": "alpaca_lora.curation",
         "evaluate": "alpaca_lora.evaluation.recipe",
         "export": "alpaca_lora.exports",
@@ -93,6 +98,7 @@ else:
         "load_config": "alpaca_lora.config",
         "merge_adapter": "alpaca_lora.exports",
         "plan": "alpaca_lora.planning",
+        "verify": "alpaca_lora.replication.verification",
     }
 
     def __getattr__(name: str) -> object:

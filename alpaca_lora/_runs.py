@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alpaca_lora import _files
+from alpaca_lora._seals import break_seal
 from alpaca_lora.errors import ConfigError, RunError
 
 CONTRACT = "run.json"
@@ -117,6 +118,7 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
     if old is None:
         if path.exists():
             (run_dir / JOURNAL).unlink(missing_ok=True)
+        break_seal(run_dir)
         _files.write_json(path, contract)
         return Entry(complete=False)
     if resume == "never":
@@ -126,6 +128,8 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
         differences.pop("config.micro_batch_size", None)
     complete, versions = (run_dir / COMPLETE).exists(), _other_versions(old, contract)
     if not differences:
+        if not complete:
+            break_seal(run_dir)
         return Entry(complete, notes=() if complete else versions)
     if not _is_longer(old, contract, set(differences)):
         raise RunError(
@@ -133,6 +137,7 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
             "Give a new output_dir, or the old settings to go on"
         )
     (run_dir / COMPLETE).unlink(missing_ok=True)  # first: a crash here leaves the old run, unfinished
+    break_seal(run_dir)
     _files.write_json(path, {**contract, "run_id": old.get("run_id")})
     said = f"the run is made longer: {'; '.join(differences.values())}"
     if contract["config"].get("lr_schedule") != "constant":

@@ -51,6 +51,7 @@ def test_the_facade_exports_what_this_release_promises():
         "Record",
         "SelfInstructConfig",
         "Template",
+        "VerificationResult",
         "__version__",
         "available_templates",
         "curate",
@@ -65,6 +66,7 @@ def test_the_facade_exports_what_this_release_promises():
         "merge_adapter",
         "plan",
         "save_records",
+        "verify",
     ]
 
 

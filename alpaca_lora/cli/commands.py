@@ -188,6 +188,22 @@ def generate(arguments: list[str]) -> int:
     return generate_records(_parse(generate, arguments, GenerateOptions))
 
 
+def verify(arguments: list[str]) -> int:
+    """Tell whether a directory is what it claims to be, untouched, and its results follow from what is stored in it.
+
+    Every file is compared with the digests in SHA256SUMS. Then whatever can be made again is made again: records from
+    the teacher's stored answers, a curation from the rows that were read, figures from answers and verdicts, the
+    adapter's probe losses in a clean process; of a replication also that each stage was made from the one before. What
+    cannot be checked here is said, with the reason. Offline; the directory is not changed. The exit code is 0 when no
+    check failed, and 2 with the first that did.
+
+    A seal shows damage and careless edits. It is no signature: whoever may write the files may seal them anew.
+    """
+    from alpaca_lora.cli.verifying import VerifyOptions, verify_directory
+
+    return verify_directory(_parse(verify, arguments, VerifyOptions))
+
+
 def doctor(arguments: list[str]) -> int:
     """Check this machine: packages, device, number formats, 4-bit training, the embedded model, disk and Hub.
 
@@ -213,6 +229,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check-template": check_template,
     "plan": plan,
     "inspect": inspect,
+    "verify": verify,
     "doctor": doctor,
 }
 """What each name runs; the function takes what follows the name and returns the exit code."""

@@ -119,5 +119,13 @@ GUIDE = {
             "alpaca-lora inspect --data my.jsonl --base-model huggyllama/llama-7b --max-length 256 -n 10",
         ),
     ),
+    "verify": Guide(
+        "tell whether a directory is what it claims to be",
+        (
+            "alpaca-lora verify runs/alpaca-mini",
+            "alpaca-lora verify runs/alpaca-mini --determinism",
+            "alpaca-lora verify exports/hf --json",
+        ),
+    ),
     "doctor": Guide("check whether this machine can fine-tune", ("alpaca-lora doctor", "alpaca-lora doctor --json")),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alpaca_lora import _files
+from alpaca_lora._seals import SEAL
 from alpaca_lora._version import __version__
 from alpaca_lora.curation.catalog import RULES
 from alpaca_lora.curation.datasheet import render_datasheet
@@ -34,6 +35,7 @@ OUTPUTS = frozenset(
         "findings.sarif",
         "funnel.svg",
         "verbs.svg",
+        SEAL,
     )
 )
 """Every name that a curation writes."""

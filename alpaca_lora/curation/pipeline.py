@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._seals import seal
 from alpaca_lora._version import __version__
 from alpaca_lora.curation.catalog import RULES
 from alpaca_lora.curation.comparisons import compare_with_held_out, compare_within
@@ -89,7 +90,7 @@ def curate(
     contract = _contract(loaded, sets, settings)
     if replay is None:
         held_out = {name: one.heldout or one.records for name, one in sets.items()} | {"held-out rows": loaded.heldout}
-        records, measured = _measure(loaded.records, held_out, settings, on_progress)
+        records, measured = measure(loaded.records, held_out, settings, on_progress)
     else:
         records = [repair_record(record, settings)[0] for record in loaded.records]
         measured = read_measured(Path(replay), contract)
@@ -104,9 +105,24 @@ def curate(
 
 def _write(target: Path, curation: Curation, measured: Sequence[Measured], contract: Mapping[str, Any]) -> None:
     with _files.new_directory(target) as staged:
-        write_outputs(staged, curation)
-        write_ledger(staged, curation.loaded.records, measured, curation.decisions)
-        _files.write_json(staged / CONTRACT, {"measured": contract} | _summary(curation))
+        write_curation(staged, curation, measured, contract)
+
+
+def write_curation(
+    directory: Path, curation: Curation, measured: Sequence[Measured], contract: Mapping[str, Any]
+) -> None:
+    """Fill a directory with everything that a curation leaves.
+
+    Args:
+        directory: exists, and is empty.
+        curation: what was decided.
+        measured: what was found.
+        contract: what decides the findings.
+    """
+    write_outputs(directory, curation)
+    write_ledger(directory, curation.loaded.records, measured, curation.decisions)
+    _files.write_json(directory / CONTRACT, {"measured": contract} | _summary(curation))
+    seal(directory)
 
 
 def _totals(decisions: Sequence[Decision]) -> dict[str, int]:
@@ -169,16 +185,28 @@ def _summary(curation: Curation) -> dict[str, Any]:
         "actions": {name: settings.action(name) for name in RULES},
         **_totals(curation.decisions),
         "rules": [count._asdict() for count in curation.counts],
+        "data": curation.loaded.name,
+        "notes": list(curation.loaded.notes),
     }
 
 
-def _measure(
+def measure(
     originals: Sequence[Record],
     held_out: Mapping[str, Sequence[Record]],
     settings: CurationSettings,
     on_progress: OnProgress,
 ) -> tuple[list[Record], list[Measured]]:
-    """Mend and check every record, then compare them."""
+    """Mend and check every record, then compare them.
+
+    Args:
+        originals: as they were read.
+        held_out: by name, the sets that they must not be like.
+        settings: decides which repairs are made and how records are compared.
+        on_progress: as for `curate`.
+
+    Returns:
+        The mended records, and what was found about each.
+    """
     total = len(originals)
     records: list[Record] = []
     measured: list[Measured] = []

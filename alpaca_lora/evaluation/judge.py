@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._seals import seal
+from alpaca_lora._version import __version__
 from alpaca_lora.config import JudgeConfig
 from alpaca_lora.errors import ConfigError, CoverageError
 from alpaca_lora.evaluation.annotations import Annotation, ModelOutput, save_annotations
@@ -96,7 +98,7 @@ def _contract(comparisons: Sequence[Comparison], teacher: Teacher, config: Judge
         "judge": dict(teacher.describe()),
         "prompt_sha256": PROMPT_SHA256,
         "outputs_sha256": hashlib.sha256(json.dumps(texts, sort_keys=True).encode("utf-8")).hexdigest(),
-        "environment": _runs.environment(),
+        "environment": {_runs.LIBRARY: __version__, **_runs.environment()},
     }
 
 
@@ -247,6 +249,7 @@ class _Run:
         )
         save_annotations(annotations, result.annotations)
         _files.write_json(self.run_dir / SUMMARY, result.to_json())
+        seal(self.run_dir)
         return result
 
     def _annotate(self, item: Comparison) -> list[Annotation]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._seals import seal
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
 from alpaca_lora.errors import CoverageError
 from alpaca_lora.evaluation import JudgeResult, judge_outputs
@@ -17,6 +18,7 @@ from alpaca_lora.evaluation.measures import measure_models
 from alpaca_lora.evaluation.outcome import EvaluationResult
 from alpaca_lora.evaluation.page import render_evaluation
 from alpaca_lora.evaluation.preparation import Plan, prepare_evaluation
+from alpaca_lora.evaluation.rows import ROWS, save_rows
 from alpaca_lora.evaluation.subjects import Subject
 from alpaca_lora.teachers import Teacher
 from alpaca_lora.training.progress import Progress
@@ -150,8 +152,10 @@ def _write(plan: Plan, answered: Mapping[str, Answered], result: EvaluationResul
     for item in plan.asked:
         path = result.output_dir / "outputs" / f"{_slug(item.name)}.json"
         save_model_outputs(_outputs(plan, item.name, answered), path)
+    save_rows(result.output_dir / ROWS, plan.kept, answered)
     _files.write_json(result.results, result.to_json())
     _files.write_text(result.report, render_evaluation(result, command))
+    seal(result.output_dir)
 
 
 def _outputs(plan: Plan, name: str, answered: Mapping[str, Answered]) -> list[ModelOutput]:

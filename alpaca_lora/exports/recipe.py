@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from alpaca_lora import _files
+from alpaca_lora._seals import seal
 from alpaca_lora.adapters import find_adapter, find_trained
 from alpaca_lora.adapters.conversion import LEGACY_WEIGHTS, convert_legacy_adapter, read_legacy_tensors
 from alpaca_lora.adapters.sidecar import WEIGHTS
@@ -213,6 +214,7 @@ def _prove(format: str, directory: Path, origin: Origin, dtype: str, base_kl: di
                 )
             raise ParityError(f"[template] the {surface.name} {fault}", code="template", tensor=None)
     _files.write_json(directory / REPORT, parity.to_dict() | {"base_kl": base_kl})
+    seal(directory)
     return parity
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from alpaca_lora import _files
+from alpaca_lora._seals import seal
 from alpaca_lora.errors import ExportError, ModelError
 from alpaca_lora.exports.origin import check_output, new_output
 from alpaca_lora.exports.weights import WeightFiles, write_shards
@@ -60,9 +61,8 @@ def make_weight_diff(
         combined = name in raw.shapes and raw.shapes[name].shape == shape.shape
         shapes[name] = torch.empty_like(shape, dtype=_BITS[shape.element_size()]) if combined else shape
     if all(shape is tuned.shapes[name] for name, shape in shapes.items()):
-        raise ExportError(
-            f"{str(tuned_dir)!r} and {str(raw_dir)!r} have no tensor in common: name the base it was made from"
-        )
+        said = "have no tensor in common: name the base it was made from"
+        raise ExportError(f"{str(tuned_dir)!r} and {str(raw_dir)!r} {said}")
 
     def difference(name: str) -> torch.Tensor:
         tensor = tuned.read(name)
@@ -79,6 +79,7 @@ def make_weight_diff(
             raise ExportError(f"{str(tuned_dir)!r} and {str(raw_dir)!r} hold the same weights: there is no difference")
         files = _copy_small_files(tuned_path, staged)
         _files.write_json(staged / MANIFEST, {"format": _FORMAT, "tensors": entries, "files": files})
+        seal(staged)
     return target
 
 

@@ -25,11 +25,12 @@ _PARTS = ("text_config", "vision_config", "audio_config", "thinker_config")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
-def locate_base_model(name: str | Path) -> Path:
+def locate_base_model(name: str | Path, *, offline: bool = False) -> Path:
     """Return a local directory that holds the base model.
 
     Args:
         name: `smollm2-135m` (the embedded model), a directory, or a Hub id `org/name`, optionally `org/name@revision`.
+        offline: look for a Hub id in the cache only.
 
     Returns:
         The directory, checked for what would run code.
@@ -50,20 +51,24 @@ def locate_base_model(name: str | Path) -> Path:
             f"a Hub id like 'org/name', or {EMBEDDED!r}"
         )
     else:
-        directory = _download(str(name))
+        directory = _download(str(name), offline=offline)
     _check_files(directory)
     return directory
 
 
-def _download(name: str) -> Path:
+def _download(name: str, *, offline: bool) -> Path:
     repository, _, revision = name.partition("@")
     try:
         with contextlib.suppress(EntryNotFoundError):  # also where nothing is known of it without network
-            file = hf_hub_download(repository, "config.json", revision=revision or None)
+            file = hf_hub_download(repository, "config.json", revision=revision or None, local_files_only=offline)
             _refuse_other_senses(Path(file), name)
         return Path(
             snapshot_download(
-                repository, revision=revision or None, allow_patterns=_WANTED, ignore_patterns=["*/*", SECOND_COPY]
+                repository,
+                revision=revision or None,
+                allow_patterns=_WANTED,
+                ignore_patterns=["*/*", SECOND_COPY],
+                local_files_only=offline,
             )
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

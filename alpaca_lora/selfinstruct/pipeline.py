@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._seals import seal
 from alpaca_lora.config import SelfInstructConfig
 from alpaca_lora.records import Record, save_records
 from alpaca_lora.selfinstruct.calls import Caller, Priced, Status, Stop, in_order, run_in_a_loop
@@ -256,6 +257,7 @@ class _Run:
         # Half a character has no UTF-8; with a backslash it is the same text in JSON.
         _files.write_bytes(run_dir / DECISIONS, "".join(lines).encode("utf-8", "backslashreplace"))
         _files.write_json(run_dir / SUMMARY, summary.to_dict())
+        seal(run_dir)
         return GenerationResult(run_dir, run_dir / RECORDS, summary)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _runs
+from alpaca_lora._version import __version__
 from alpaca_lora.config import SelfInstructConfig
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.selfinstruct.calls import Limits, Priced
@@ -105,7 +106,7 @@ class Preparation:
             "teachers": {role: priced.teacher.describe() for role, priced in roles.items() if priced is not None},
             "seeds_sha256": self.seeds.sha256,
             "requirements_sha256": _sha256(self.profile.requirements),
-            "environment": _runs.environment(),
+            "environment": {_runs.LIBRARY: __version__, **_runs.environment()},
         }
 
 

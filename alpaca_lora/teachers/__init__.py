@@ -6,6 +6,7 @@ Light: `openai` is imported when an endpoint is made. The teacher that runs here
 from alpaca_lora.teachers.endpoint import OPENAI_URL, OpenAITeacher
 from alpaca_lora.teachers.prices import FREE, Price, default_price_file, find_price
 from alpaca_lora.teachers.protocol import Answer, Fault, Request, Teacher, Usage
+from alpaca_lora.teachers.stored import StoredTeacher
 
 __all__ = [
     "FREE",
@@ -15,6 +16,7 @@ __all__ = [
     "OpenAITeacher",
     "Price",
     "Request",
+    "StoredTeacher",
     "Teacher",
     "Usage",
     "default_price_file",

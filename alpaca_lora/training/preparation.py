@@ -84,6 +84,7 @@ class Preparation:
                 LIBRARY: __version__,
                 **environment(),
                 DEVICE: f"{self.hardware.device}: {self.hardware.name}",
+                "threads": torch.get_num_threads(),  # more of them add up in another order
             },
             "decisions": list(self.reasons),
         }

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import set_seed
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._seals import SEAL, seal
 from alpaca_lora.adapters import (
     Sidecar,
     adapter_tensors,
@@ -120,6 +121,8 @@ def finetune(
             contract = {"run_id": uuid.uuid4().hex, **run.contract()}
             entry = ranks.from_leader(lambda: _runs.enter_run(run_dir, contract, resume=run.config.resume))
             if entry.complete:
+                if not (run_dir / SEAL).exists():  # a crash came between, or an earlier version made the run
+                    _end(run_dir, "completed")
                 return FinetuneResult(shared_dir, shared_dir / "adapter", read_summary(shared_dir), notes=run.notes)
             with _recorded(run_dir):
                 choice = ranks.from_leader(lambda: choose_checkpoint(run_dir, run.config.resume))
@@ -127,9 +130,15 @@ def finetune(
                     display.note(note)
                 run = replace(run, notes=(*run.notes, *entry.notes, *choice.skipped))
                 result = _carry_out(run, run_dir, choice.checkpoint, display, interruption)
-                _runs.record_status(run_dir, result.status)
+                _end(run_dir, result.status)
     interruption.deliver()
     return result
+
+
+def _end(run_dir: Path, status: Status) -> None:
+    _runs.record_status(run_dir, status)
+    if status == "completed":
+        seal(run_dir)
 
 
 @contextlib.contextmanager

@@ -79,6 +79,7 @@ USES = {
         "export adapter --adapter {it} --base-model {base} --output-dir OUT",
         "export gguf-adapter --adapter {it} --output-dir OUT",
         "check-template --adapter {it}",
+        "verify {it}",
     ),
     "base": (
         "plan --model {it} --card 3090",
@@ -96,16 +97,18 @@ USES = {
         "export recover --diff {difference} --raw {it} --output-dir OUT",
     ),
     "tuned": ("export weight-diff --tuned {it} --raw {base} --output-dir OUT",),
-    "artifact": ("check-template --adapter {adapter} --artifacts {it}",),
-    "difference": ("export recover --diff {it} --raw {base} --output-dir OUT",),
+    "artifact": ("check-template --adapter {adapter} --artifacts {it}", "verify {it}"),
+    "difference": ("export recover --diff {it} --raw {base} --output-dir OUT", "verify {it}"),
     "run": (
         "finetune --data {records} --output-dir {it} --max-steps 2 --save-steps 1 " + _TRAIN,
         "chat --adapter {it} " + _ASK,
         "merge --adapter {it} --output-dir OUT",
+        "verify {it}",
     ),
     "generation": (
         "generate --teacher local --model {base} --num 3 --budget-tokens 3000 --output-dir {it}",
         "finetune --dry-run --data {it}/generated.jsonl --output-dir OUT " + _TRAIN,
+        "verify {it}",
     ),
     "endpoint": (
         "generate --teacher openai --model m --base-url {it} --num 3 --budget-tokens 3000 "
@@ -116,6 +119,7 @@ USES = {
     "curation": (
         "curate {records} --replay {it} --output-dir OUT",
         "curate {records} --output-dir {it}",
+        "verify {it}",
     ),
     "accounts": ("ui --adapter {adapter} --accounts {it} --port 65536",),
     "place": (
@@ -141,8 +145,10 @@ READ_IN_PART = (
     "compare --outputs {it}",
     "plan --model {it}",
     "ui --adapter {it} --recipe",
+    "verify {it}",
 )
-"""Commands that read a part of it only, an adapter without its weights, say, and so may pass it."""
+"""Commands that read a part of it only, an adapter without its weights, say, and so may pass it; or look at digests
+first, and refuse it for another reason."""
 
 
 @dataclass(frozen=True)

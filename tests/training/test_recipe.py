@@ -31,6 +31,7 @@ def test_the_run_directory_holds_what_it_promises(finished):
         "README.md",
         "COMPLETE",
         "status.json",
+        "SHA256SUMS",
     }
     assert json.loads((finished.output_dir / "status.json").read_text()) == {"status": "completed", "reason": ""}
 

@@ -1,0 +1,56 @@
+"""A run that is trained again gives the same bytes; what does not is told from what could not be told."""
+
+import re
+
+import pytest
+
+from alpaca_lora.replication.determinism import train_again
+from alpaca_lora.replication.findings import Sheet
+from alpaca_lora.training.progress import Progress
+
+CHECKS = ("files", "contract", "end", "metrics", "report", "checkpoints", "sidecar", "data", "adapter")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def run(replicated, copy_of):
+    return copy_of(replicated / "3-finetune")
+
+
+def test_a_run_repeats_itself_byte_for_byte_and_leaves_nothing_behind(run, found_in):
+    beside = set(run.parent.iterdir())
+    found = found_in(run, determinism=True)
+    assert (found.result.kind, set(found.outcomes.values())) == ("run", {"passed"})
+    assert list(found.outcomes) == [*CHECKS, "determinism"]
+    assert "passes its health gate on its base" in found.said["adapter"]
+    assert "adapter/adapter_model.safetensors is the same, byte for byte" in found.said["determinism"]
+    assert set(run.parent.iterdir()) == beside
+
+
+def test_an_adapter_that_the_contract_does_not_give_is_found(run, rewrite):
+    from safetensors.torch import load_file, save_file
+
+    weights = run / "adapter/adapter_model.safetensors"
+    save_file({name: t * (1 + 1e-6) for name, t in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    here = trained_again(run)
+    assert here.outcome == "failed"
+    assert "every logged loss is the same, so the file was changed afterwards" in here.found
+    rewrite(run / "run.json", lambda it: it["environment"].update(torch="1.0"))
+    rewrite(run / "adapter/alpaca_lora.json", lambda it: it.update(losses=[loss + 0.04 for loss in it["losses"]]))
+    elsewhere = trained_again(run)
+    assert elsewhere.outcome == "passed"
+    assert re.search(r"losses within 0\.04\d* nats per token \(0\.05 allowed\); bytes differ: torch", elsewhere.found)
+
+
+def test_without_its_data_nothing_is_claimed(run, rewrite):
+    rewrite(run / "run.json", lambda it: it["data"].update(name="/gone.jsonl"))
+    assert (trained_again(run).outcome, trained_again(run).found) == (
+        "not checked",
+        "'/gone.jsonl' is no file of this machine",
+    )
+
+
+def trained_again(run):
+    sheet = Sheet("run", Progress(enabled=False))
+    train_again(run, sheet)
+    return sheet.findings[0]
