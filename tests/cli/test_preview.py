@@ -77,8 +77,8 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(capsys, data: Path, tiny_ba
 
 def test_a_dry_run_tells_of_a_run_that_the_directory_holds(capsys, data: Path, tiny_base: Path, tmp_path: Path):
     run = tmp_path / "run"
-    arguments = ["--base-model", str(tiny_base), "--data", str(data), "--output-dir", str(run), "--validation-size", "1"]
-    arguments = ["finetune", *arguments, "--max-steps", "2", "--max-length", "160"]
+    arguments = ["finetune", "--base-model", str(tiny_base), "--data", str(data), "--output-dir", str(run)]
+    arguments += ["--validation-size", "1", "--max-steps", "2", "--max-length", "160"]
     assert main([*arguments, "--dry-run", "--resume", "elsewhere"]) == 2
     assert "'elsewhere' is no checkpoint of" in capsys.readouterr().err
     assert main([*arguments, "--probe-size", "0", "--quiet"]) == 0
