@@ -7,12 +7,13 @@ from typing import Any
 
 from alpaca_lora import _files, _runs
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
-from alpaca_lora.errors import CoverageError
+from alpaca_lora.errors import ConfigError, CoverageError
 from alpaca_lora.evaluation import JudgeResult, judge_outputs
 from alpaca_lora.evaluation.annotations import ModelOutput, load_annotations, save_model_outputs
 from alpaca_lora.evaluation.answering import Answered, Journal, ask
 from alpaca_lora.evaluation.examples import compare_lengths, pick_examples
 from alpaca_lora.evaluation.harness import measure_tasks, run_task, title_of
+from alpaca_lora.evaluation.judge import check_judge
 from alpaca_lora.evaluation.measures import measure_models
 from alpaca_lora.evaluation.outcome import EvaluationResult
 from alpaca_lora.evaluation.page import render_evaluation
@@ -65,6 +66,10 @@ def evaluate(
         CoverageError: the judge gave too few verdicts: the report has no win rate, and the same call goes on.
     """
     config, run_dir = config or EvaluationConfig(), Path(output_dir).expanduser().resolve()
+    if not isinstance(config, EvaluationConfig):
+        raise ConfigError(f"config must be an EvaluationConfig, got {config!r}")
+    if judge is not None:
+        check_judge(judge, judge_config or JudgeConfig())
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
     named = {"data": data, "against": against, "trained_on": trained_on, "tasks": tasks}
     named |= {"base_model": base_model, "template": template}
