@@ -26,7 +26,9 @@ def test_a_summary_names_every_number_its_interval_and_the_report(evaluate, tmp_
     assert code == 0
     assert lines[0] == "3 rows, 0 left out; 95 % intervals, seed 42"
     assert lines[-1] == f"report: {tmp_path / 'out/report.html'}"
-    assert any(line.startswith("Loss of the reference answers") for line in lines)
+    assert any(line.startswith("Loss of the reference answers, nats per token ") for line in lines)
+    assert any(line.startswith("Length of an answer, characters ") for line in lines)
+    assert "note: Few rows: an interval from fewer than 20 rows is narrower than the truth." in lines
     assert any(line.startswith("Answers that end by themselves within 8 tokens ") for line in lines)
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert page.count("Answers that end by themselves within 8 tokens") == 3  # tile, table and differences
