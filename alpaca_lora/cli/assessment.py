@@ -58,7 +58,10 @@ def _check_cards(paths: tuple[str, ...]) -> int:
             card = Path(path).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path!r} cannot be read as a model card ({error}): give a Markdown file") from error
-        for claim in find_bare_claims(card):
+        claims = list(find_bare_claims(card))
+        if not claims:
+            print(f"{path}: no claim of parity without an interval")
+        for claim in claims:
             print(f"{path}:{claim.line}: claims parity without an interval: {printable(claim.sentence)}")
             found += 1
     return _BAD_INPUT if found else 0

@@ -108,4 +108,5 @@ def test_a_card_with_a_bare_claim_of_parity_fails_and_the_claim_is_named(tmp_pat
     (tmp_path / "good.md").write_text("# Card\n\nOn par with GPT-4: 50 % (43 to 57 %).\n", encoding="utf-8")
     assert main(["evaluate", "--card", "good.md"]) == 0
     assert main(["evaluate", "--card", "good.md", "bad.md"]) == 2
-    assert capsys.readouterr().out == "bad.md:3: claims parity without an interval: On par with GPT-4.\n"
+    good, bad = "good.md: no claim of parity without an interval\n", "bad.md:3: claims parity without an interval: "
+    assert capsys.readouterr().out == f"{good}{good}{bad}On par with GPT-4.\n"
