@@ -100,9 +100,7 @@ def seal_comparison(
     if not different:
         raise ConfigError("both sides gave the same answer to every instruction: there is nothing to compare")
     if not 1 <= num <= len(different):
-        raise ConfigError(
-            f"num must be from 1 to {len(different):,}, the rows on which the two answers differ, got {num!r}"
-        )
+        raise ConfigError(f"num must be from 1 to {len(different):,}, the rows whose answers differ, got {num!r}")
     drawn = random.Random(seed).sample(different, num)
     model_left = tuple(bool(secrets.randbits(1)) for _ in drawn)
     pairs = []

@@ -65,11 +65,7 @@ def evaluate(
         AlpacaLoraError: bad input, before anything is asked; or a directory that holds something else.
         CoverageError: the judge gave too few verdicts: the report has no win rate, and the same call goes on.
     """
-    config, run_dir = config or EvaluationConfig(), Path(output_dir).expanduser().resolve()
-    if not isinstance(config, EvaluationConfig):
-        raise ConfigError(f"config must be an EvaluationConfig, got {config!r}")
-    if judge is not None:
-        check_judge(judge, judge_config or JudgeConfig())
+    config, run_dir = _checked(config, judge, judge_config), Path(output_dir).expanduser().resolve()
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
     named = {"data": data, "against": against, "trained_on": trained_on, "tasks": tasks}
     named |= {"base_model": base_model, "template": template}
@@ -82,6 +78,18 @@ def evaluate(
     if missing is not None:
         raise missing
     return result
+
+
+def _checked(
+    config: EvaluationConfig | None, judge: Teacher | None, judge_config: JudgeConfig | None
+) -> EvaluationConfig:
+    """Return the settings; refuse a judge that cannot be asked before any model has answered."""
+    config = config or EvaluationConfig()
+    if not isinstance(config, EvaluationConfig):
+        raise ConfigError(f"config must be an EvaluationConfig, got {config!r}")
+    if judge is not None:
+        check_judge(judge, judge_config or JudgeConfig())
+    return config
 
 
 def _ask_all(plan: Plan, run_dir: Path, display: Progress) -> tuple[dict[str, Answered], _TaskRows]:
