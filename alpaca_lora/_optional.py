@@ -25,5 +25,5 @@ def require(package: str, *, extra: str) -> ModuleType:
         if (error.name or "").split(".")[0] != package.split(".")[0]:
             raise
         raise MissingDependencyError(
-            f"{package} is not installed: run  pip install 'alpaca-lora[{extra}]'", name=package
+            f"{package.split('.')[0]} is not installed: run  pip install 'alpaca-lora[{extra}]'", name=package
         ) from error

@@ -96,11 +96,14 @@ class Entry:
     complete: bool
     """Whether there is nothing left to do."""
 
+    begun: bool = False
+    """Whether the directory holds a part of this run already."""
+
     notes: tuple[str, ...] = ()
     """What differs from before and is allowed to, one sentence each."""
 
 
-def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Entry:
+def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str, write: bool = True) -> Entry:
     """Write the contract of a new run, or check that this is the run that the directory holds.
 
     A run may be entered to make it longer: more epochs, or a higher `max_steps`. Call it while holding the directory's
@@ -110,39 +113,47 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str) -> Ent
         run_dir: the run's directory.
         contract: everything that decides the result, as JSON values.
         resume: `never` refuses a directory that holds a run.
+        write: False only tells how the directory would be found.
 
     Raises:
         RunError: the directory holds another run; the message lists each difference, old and new.
     """
     path, old = run_dir / CONTRACT, contract_of(run_dir)
     if old is None:
-        if path.exists():
-            (run_dir / JOURNAL).unlink(missing_ok=True)
-        break_seal(run_dir)
-        _files.write_json(path, contract)
+        if write:
+            if path.exists():
+                (run_dir / JOURNAL).unlink(missing_ok=True)
+            break_seal(run_dir)
+            _files.write_json(path, contract)
         return Entry(complete=False)
     if resume == "never":
         raise RunError(f"{str(run_dir)!r} holds a run already and resume is 'never': give a new output_dir")
+    kinds = [one.get("kind", "fine-tuning") for one in (old, contract)]
+    if kinds[0] != kinds[1]:
+        raise RunError(
+            f"{str(run_dir)!r} holds another kind of run ({kinds[0]}, not {kinds[1]}): give a new output_dir"
+        )
     differences = _differences(old, contract)
     if old.get("processes") != contract.get("processes"):  # they share the same batch in other parts
         differences.pop("config.micro_batch_size", None)
     complete, versions = (run_dir / COMPLETE).exists(), _other_versions(old, contract)
     if not differences:
-        if not complete:
+        if write and not complete:
             break_seal(run_dir)
-        return Entry(complete, notes=() if complete else versions)
+        return Entry(complete, True, () if complete else versions)
     if not _is_longer(old, contract, set(differences)):
         raise RunError(
             f"{str(run_dir)!r} holds another run: {'; '.join(differences.values())}. "
             "Give a new output_dir, or the old settings to go on"
         )
-    (run_dir / COMPLETE).unlink(missing_ok=True)  # first: a crash here leaves the old run, unfinished
-    break_seal(run_dir)
-    _files.write_json(path, {**contract, "run_id": old.get("run_id")})
+    if write:
+        (run_dir / COMPLETE).unlink(missing_ok=True)  # first: a crash here leaves the old run, unfinished
+        break_seal(run_dir)
+        _files.write_json(path, {**contract, "run_id": old.get("run_id")})
     said = f"the run is made longer: {'; '.join(differences.values())}"
     if contract["config"].get("lr_schedule") != "constant":
         said += "; its learning rate follows the longer schedule from here on"
-    return Entry(complete=False, notes=(said, *versions))
+    return Entry(complete=False, begun=True, notes=(said, *versions))
 
 
 def _other_versions(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:

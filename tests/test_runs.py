@@ -16,6 +16,7 @@ from alpaca_lora._runs import (
     JOURNAL,
     METRICS,
     STATUS,
+    Entry,
     check_output_dir,
     contract_of,
     enter_run,
@@ -94,6 +95,23 @@ def test_another_run_is_refused_with_what_was_and_what_is(wanted, difference, be
     message = f"{str(begun)!r} holds another run: {difference}. Give a new output_dir, or the old settings to go on"
     assert str(caught.value) == message
     assert (begun / CONTRACT).read_bytes() == before
+
+
+def test_a_run_of_another_kind_is_refused_without_a_list_of_differences(begun):
+    with pytest.raises(RunError, match=r"another kind of run \(fine-tuning, not generation\): give a new output_dir$"):
+        enter_run(begun, {"kind": "generation", "config": {}}, resume="auto")
+
+
+def test_a_look_at_a_directory_tells_what_would_be_found_and_writes_nothing(tmp_path, complete):
+    before = {path: path.stat().st_mtime_ns for path in complete.iterdir()}
+    assert enter_run(tmp_path / "new", WANTED, resume="auto", write=False) == Entry(complete=False)
+    assert not (tmp_path / "new").exists()
+    assert enter_run(complete, WANTED, resume="auto", write=False) == Entry(complete=True, begun=True)
+    entry = enter_run(complete, longer(max_steps=200), resume="auto", write=False)
+    assert (entry.complete, entry.begun, len(entry.notes)) == (False, True, 1)
+    with pytest.raises(RunError, match="holds another run"):
+        enter_run(complete, configured(seed=7), resume="auto", write=False)
+    assert {path: path.stat().st_mtime_ns for path in complete.iterdir()} == before
 
 
 def longer(**settings):

@@ -168,7 +168,8 @@ def _compare_keys(shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[
     missing = sorted(expected.keys() - shapes.keys())
     if missing:
         raise MissingKeysError(
-            f"{len(missing)} of {len(expected)} tensors are missing, first {missing[0]!r}: the file is not complete"
+            f"{len(missing)} of {len(expected)} tensors are missing, first {missing[0]!r}: the file is not "
+            f"complete, or of a smaller model than {str(base_dir)!r}"
         )
     misfits = [name for name in shapes if shapes[name] != expected[name]]
     if misfits:

@@ -62,6 +62,11 @@ def prompter_of(
         TemplateError: the template cannot be used, or is not the adapter's.
     """
     if template is None and sidecar is None:
+        if (directory / "MANIFEST.json").is_file():
+            raise ConfigError(
+                f"{str(directory)!r} is a checkpoint, from which its run goes on: give the run directory, or name the "
+                "template and the base model to look at the checkpoint itself"
+            )
         raise ConfigError(
             f"{str(directory)!r} was not made by alpaca-lora, so its prompt is not known: name the template that it "
             "was trained with (alpaca is the usual one) and its base model"

@@ -58,7 +58,10 @@ def _check_cards(paths: tuple[str, ...]) -> int:
             card = Path(path).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path!r} cannot be read as a model card ({error}): give a Markdown file") from error
-        for claim in find_bare_claims(card):
+        claims = list(find_bare_claims(card))
+        if not claims:
+            print(f"{path}: no claim of parity without an interval")
+        for claim in claims:
             print(f"{path}:{claim.line}: claims parity without an interval: {printable(claim.sentence)}")
             found += 1
     return _BAD_INPUT if found else 0
@@ -117,10 +120,14 @@ def _render(result: "EvaluationResult") -> Iterator[str]:
     from alpaca_lora.evaluation.page import list_doubts, written, written_difference
 
     yield f"{count(result.rows)} rows, {count(len(result.dropped))} left out; 95 % intervals, seed {result.config.seed}"
-    width = max(len(measure.quantity.title) for measure in result.measures)
-    for measure in result.measures:
+    titles = [
+        quantity.title if quantity.unit == "share" else f"{quantity.title}, {quantity.unit}"
+        for quantity in (measure.quantity for measure in result.measures)
+    ]
+    width = max(map(len, titles))
+    for title, measure in zip(titles, result.measures, strict=True):
         values = [f"{printable(name)} {written(measure, one.value)}" for name, one in measure.estimates.items()]
-        yield f"{measure.quantity.title:<{width}}  {', '.join(values)}"
+        yield f"{title:<{width}}  {', '.join(values)}"
         for item in measure.differences:
             yield f"{'':<{width}}    against {printable(item.against)}: {written_difference(measure, item)}"
     if result.win_rate:

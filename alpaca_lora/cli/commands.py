@@ -32,7 +32,7 @@ def finetune(arguments: list[str]) -> int:
 
         with Progress(enabled=not flags["quiet"]) as display:
             prepared = prepare(*run, config, display=display)
-        print(render_plan(prepared))
+        print(render_plan(prepared, flags["output_dir"]))
         return 0
 
     from alpaca_lora.reporting.terminal import render_summary

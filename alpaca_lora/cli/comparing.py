@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from alpaca_lora.cli.conversation import text_flag
+from alpaca_lora.cli.modes import refuse_idle
 from alpaca_lora.errors import AlpacaLoraError, ConfigError
 from alpaca_lora.reporting.wording import count, printable, with_interval
 
@@ -20,6 +21,8 @@ __all__ = ["CompareOptions", "compare_blindly"]
 
 _RESUMABLE = 3
 _ANSWERS = {"l": "left", "1": "left", "t": "tie", "0": "tie", "r": "right", "2": "right"}
+_NEW = "--outputs with --baseline"
+_READERS = {"num": (_NEW,), "seed": (_NEW,)}
 _ASK = "l left is better · t neither is · r right is better · q stop for now: "
 
 
@@ -64,6 +67,7 @@ def compare_blindly(options: CompareOptions) -> int:
 
     if (options.outputs is None) != (options.baseline is None):
         raise ConfigError("a comparison needs two files of answers: give --outputs and --baseline, or neither to go on")
+    refuse_idle(options, _READERS, "going on" if options.outputs is None else _NEW)
     if options.outputs is not None and options.baseline is not None:
         sides = load_model_outputs(options.outputs), load_model_outputs(options.baseline)
         seal_comparison(*sides, options.output_dir, num=options.num, seed=options.seed)

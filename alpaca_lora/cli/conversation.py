@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from alpaca_lora.cli.modes import refuse_idle
 from alpaca_lora.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AdapterOptions", "ChatOptions", "answer_once", "converse", "text_flag"]
 
+_DRAWING = "--temperature above 0"
 _DECODING = ("max_new_tokens", "temperature", "top_p", "top_k", "num_beams", "seed")
 
 
@@ -89,6 +91,8 @@ def answer_once(options: ChatOptions) -> int:
     from alpaca_lora.records import Record
     from alpaca_lora.reporting.wording import visible
 
+    drawing = dict.fromkeys(("top_p", "top_k", "seed"), (_DRAWING,))
+    refuse_idle(options, drawing, _DRAWING if options.temperature > 0 else "the likeliest token")
     (response,) = _load(options).respond_full(
         [Record(_clean(options.prompt), _clean(options.input))], **options.decoding
     )

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -150,11 +151,15 @@ def check_template(options: CheckTemplateOptions) -> int:
     """Say of each place from which a program takes the prompt whether it gives the token ids of training."""
     from alpaca_lora.exports import check_templates
 
-    faults = 0
+    faults, found = 0, set[Path]()
     for finding in check_templates(options.adapter, options.artifacts):
         faults += finding.fault is not None
         verdict = f"wrong   {finding.fault}" if finding.fault else "ok"
+        found.add(finding.directory)
         print(visible(f"{finding.directory}: {finding.surface}: {verdict}"))
+    for artifact in options.artifacts:
+        if Path(artifact).expanduser() not in found:
+            print(visible(f"{artifact}: nothing in it holds a prompt"))
     return _BAD_INPUT if faults else 0
 
 

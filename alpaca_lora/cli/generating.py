@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_args
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ __all__ = ["LOCAL_MODEL", "GenerateOptions", "generate_records", "setting_flags"
 
 _RESUMABLE = 3
 _OTHERS = ("answers", "judge")
+_ENDPOINT_FLAGS = ("base_url", "completion", "api_key_env", "proxy", "deadline_seconds")
 _URL = "@http"
 LOCAL_MODEL = "smollm2-135m"
 
@@ -134,8 +135,9 @@ def generate_records(options: GenerateOptions) -> int:
 def _check_endpoint_flags(options: GenerateOptions) -> None:
     """Refuse a local teacher with what only an endpoint takes: somebody else would be asked than was named."""
     named = [f"--{role} {given}" for role in _OTHERS if _URL in (given := getattr(options, role) or "")]
-    flags = ("base_url", "proxy", *(f"{role}_api_key_env" for role in _OTHERS))
-    named += [f"--{flag.replace('_', '-')}" for flag in flags if getattr(options, flag) is not None]
+    flags = (*_ENDPOINT_FLAGS, *(f"{role}_api_key_env" for role in _OTHERS))
+    given = [item.name for item in fields(options) if getattr(options, item.name) != item.default]
+    named += [f"--{flag.replace('_', '-')}" for flag in flags if flag in given]
     if options.teacher == "local" and named:
         raise ConfigError(
             f"teacher 'local' is a model of this machine, so it has no use for {', '.join(named)}: add --teacher "

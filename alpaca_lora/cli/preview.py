@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from alpaca_lora._runs import enter_run
 from alpaca_lora.cli.tokens import describe, render_colored, render_plain
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.config.spelling import as_typed
@@ -15,6 +17,7 @@ from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import read_dataset
 from alpaca_lora.reporting.wording import printable, public_name
 from alpaca_lora.training import Preparation
+from alpaca_lora.training.checkpoints import choose_checkpoint, list_checkpoints
 from alpaca_lora.training.encoding import EncodedRow, encode_records
 
 __all__ = ["render_plan", "show_records"]
@@ -22,12 +25,17 @@ __all__ = ["render_plan", "show_records"]
 _SHOWN_REJECTIONS = 10
 
 
-def render_plan(run: Preparation) -> str:
-    """Return what a prepared run would do and why, as lines for a person."""
+def render_plan(run: Preparation, output_dir: str) -> str:
+    """Return what a prepared run would do and why, as lines for a person.
+
+    Raises:
+        RunError: the directory holds another run, or not the checkpoint that was named.
+    """
+    state, notes = _state_of(run, Path(output_dir).expanduser().resolve())
     report, plan = run.report, run.plan
     longest = max(report.quantiles.values(), default=0)
     lines = [
-        f"{public_name(run.base_model)} on {public_name(run.data.name)}: {plan.total_steps} steps, nothing trained yet",
+        f"{public_name(run.base_model)} on {public_name(run.data.name)}: {plan.total_steps} steps, {state}",
         "",
         f"records   {report.read} read, {report.trained} to train on, {report.heldout} held out, "
         f"{len(report.rejected)} left out, {len(report.shortened)} shortened",
@@ -37,8 +45,8 @@ def render_plan(run: Preparation) -> str:
         "",
         *_listed("left out", [f"{row.origin}: {row.reason}" for row in report.rejected]),
         *_listed("notes on the data", run.data.notes),
-        *_listed("notes", run.notes),
-        *_listed("decided", run.reasons),
+        *_listed("notes", (*run.notes, *notes)),
+        *_listed("decided", run.reasons, shown=len(run.reasons)),
         "settings:",
         *(f"  {name} {as_typed(value)}" for name, value in _flat(run.config.model_dump(mode="json"))),
     ]
@@ -82,12 +90,25 @@ def show_records(data: str, count: int, *, base_model: str, config: FinetuneConf
         print(f"note: {printable(note)}", file=sys.stderr)
 
 
-def _listed(title: str, items: list[str] | tuple[str, ...]) -> Iterator[str]:
+def _state_of(run: Preparation, run_dir: Path) -> tuple[str, tuple[str, ...]]:
+    """Return how far the directory has this run already, and what there is to say about it."""
+    entry = enter_run(run_dir, run.contract(), resume=run.config.resume, write=False)
+    if run.config.resume not in ("auto", "never"):
+        choose_checkpoint(run_dir, run.config.resume)  # it is named, so nothing is moved
+    if entry.complete:
+        return "complete already", entry.notes
+    if not entry.begun:
+        return "nothing trained yet", entry.notes
+    saved = [path.name for path in list_checkpoints(run_dir)]
+    return f"begun already, saved: {', '.join(saved) or 'no checkpoint'}", entry.notes
+
+
+def _listed(title: str, items: list[str] | tuple[str, ...], shown: int = _SHOWN_REJECTIONS) -> Iterator[str]:
     if items:
         yield f"{title}:"
-        yield from (f"  {item}" for item in items[:_SHOWN_REJECTIONS])
-        if len(items) > _SHOWN_REJECTIONS:
-            yield f"  … and {len(items) - _SHOWN_REJECTIONS} more"
+        yield from (f"  {item}" for item in items[:shown])
+        if len(items) > shown:
+            yield f"  … and {len(items) - shown} more"
         yield ""
 
 

@@ -219,8 +219,13 @@ def load_config(
         if not overrides:
             return source
         values = source.model_dump(mode="json", exclude_unset=True)  # so that what was given can still be told
-    else:
+    elif source is None or isinstance(source, str | Path):
         values, lines = settings_from(source)
+    else:
+        raise ConfigError(
+            f"config must be a preset's name, a YAML file or a FinetuneConfig, got {source!r}: settings go into "
+            "FinetuneConfig(epochs=1, …)"
+        )
     lines = {place: line for place, line in lines.items() if ".".join(place) not in overrides}
     return _validated(overridden(values, overrides), lines)
 

@@ -150,10 +150,10 @@ def _check_directory(target: Path, source: Source) -> Path:
     if not (target / CONTRACT).is_file():
         _runs.check_output_dir(target, base_dir=None, data=data)
         _files.put_back(target.resolve())  # an earlier curation, if any; the parent is anybody's, so it is not swept
-        return target
-    if data is not None and data.resolve().parent == target.resolve():
+    elif data is not None and data.resolve().parent == target.resolve():
         raise ConfigError(f"output_dir {str(target)!r}: it holds the data {data.name!r}; give a new or empty directory")
-    foreign = sorted(item.name for item in target.iterdir() if item.name not in OUTPUTS)
+    held = target.iterdir() if target.is_dir() else ()
+    foreign = sorted(item.name for item in held if item.name not in OUTPUTS)
     if foreign:
         raise ConfigError(
             f"output_dir {str(target)!r}: it holds more than a curation ({', '.join(foreign[:3])}), which would be "

@@ -97,10 +97,10 @@ def seal_comparison(
     if path.exists() and (not path.is_dir() or any(item.name != ".lock" for item in path.iterdir())):
         raise RunError(f"{str(path)!r} is not empty and holds no comparison: give a new directory")
     different = [item for item in pair_outputs(outputs, baseline) if not item.identical]
+    if not different:
+        raise ConfigError("both sides gave the same answer to every instruction: there is nothing to compare")
     if not 1 <= num <= len(different):
-        raise ConfigError(
-            f"num must be from 1 to {len(different):,}, the rows on which the two answers differ, got {num!r}"
-        )
+        raise ConfigError(f"num must be from 1 to {len(different):,}, the rows whose answers differ, got {num!r}")
     drawn = random.Random(seed).sample(different, num)
     model_left = tuple(bool(secrets.randbits(1)) for _ in drawn)
     pairs = []

@@ -32,7 +32,7 @@ from alpaca_lora.selfinstruct.ledger import Budget, Ledger
 from alpaca_lora.selfinstruct.pricing import check_budget, check_teacher, price_teacher
 from alpaca_lora.teachers import Answer, Teacher
 
-__all__ = ["ENOUGH", "judge_outputs"]
+__all__ = ["ENOUGH", "check_judge", "judge_outputs"]
 
 ENOUGH = 0.95
 """Share of the comparisons that must have a verdict in both orders for a score."""
@@ -73,12 +73,8 @@ def judge_outputs(
         TeacherRefusedError: a wrong key, an unknown model, a redirect; what was answered before is kept.
     """
     config = JudgeConfig() if config is None else config
-    if not isinstance(config, JudgeConfig):
-        raise ConfigError(f"config must be a JudgeConfig, got {type(config).__name__}")
-    check_teacher("teacher", teacher)
+    priced = check_judge(teacher, config)
     comparisons = pair_outputs(outputs, baseline)
-    check_budget([teacher], config)
-    priced = price_teacher(teacher, config)
     _runs.check_output_dir(Path(directory), base_dir=None, data=None)
     run_dir = Path(directory).expanduser().resolve()
     questions = 2 * sum(not item.identical for item in comparisons)
@@ -87,6 +83,19 @@ def judge_outputs(
         _runs.enter_run(run_dir, _contract(comparisons, teacher, config), resume="auto")
         with Ledger.open(run_dir / _runs.JOURNAL) as ledger:
             return run_in_a_loop(_Run(run_dir, comparisons, priced, config, ledger, display).finish)
+
+
+def check_judge(teacher: Teacher, config: JudgeConfig) -> Priced:
+    """Return the judge with its price, before anything is asked.
+
+    Raises:
+        ConfigError: it is no teacher, it has no budget, or its price is not known.
+    """
+    if not isinstance(config, JudgeConfig):
+        raise ConfigError(f"config must be a JudgeConfig, got {type(config).__name__}")
+    check_teacher("judge", teacher)
+    check_budget([teacher], config)
+    return price_teacher(teacher, config)
 
 
 def _contract(comparisons: Sequence[Comparison], teacher: Teacher, config: JudgeConfig) -> dict[str, Any]:

@@ -28,6 +28,7 @@ _WIDTHS = (1000, 420)
 _SCATTER = ((1000, 340), (420, 300))
 _SHOWN_ROWS = 50
 _FEW = 100
+_FEW_ROWS = 20
 _ENOUGH_RATE = 0.5
 _P_VALUE = 0.01
 
@@ -66,6 +67,8 @@ def list_doubts(result: EvaluationResult) -> Iterator[str]:
     """Yield what a careful reader has to know before the numbers."""
     if result.trained_on is None:
         yield "Nobody knows what the adapter was trained on, so rows of its training data may be among these."
+    if result.rows < _FEW_ROWS:
+        yield f"Few rows: an interval from fewer than {_FEW_ROWS} rows is narrower than the truth."
     judged = result.judged
     if judged is None:
         return

@@ -8,12 +8,13 @@ from typing import Any
 from alpaca_lora import _files, _runs
 from alpaca_lora._seals import seal
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
-from alpaca_lora.errors import CoverageError
+from alpaca_lora.errors import ConfigError, CoverageError
 from alpaca_lora.evaluation import JudgeResult, judge_outputs
 from alpaca_lora.evaluation.annotations import ModelOutput, load_annotations, save_model_outputs
 from alpaca_lora.evaluation.answering import Answered, Journal, ask
 from alpaca_lora.evaluation.examples import compare_lengths, pick_examples
 from alpaca_lora.evaluation.harness import measure_tasks, run_task, title_of
+from alpaca_lora.evaluation.judge import check_judge
 from alpaca_lora.evaluation.measures import measure_models
 from alpaca_lora.evaluation.outcome import EvaluationResult
 from alpaca_lora.evaluation.page import render_evaluation
@@ -66,7 +67,7 @@ def evaluate(
         AlpacaLoraError: bad input, before anything is asked; or a directory that holds something else.
         CoverageError: the judge gave too few verdicts: the report has no win rate, and the same call goes on.
     """
-    config, run_dir = config or EvaluationConfig(), Path(output_dir).expanduser().resolve()
+    config, run_dir = _checked(config, judge, judge_config), Path(output_dir).expanduser().resolve()
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
     named = {"data": data, "against": against, "trained_on": trained_on, "tasks": tasks}
     named |= {"base_model": base_model, "template": template}
@@ -79,6 +80,18 @@ def evaluate(
     if missing is not None:
         raise missing
     return result
+
+
+def _checked(
+    config: EvaluationConfig | None, judge: Teacher | None, judge_config: JudgeConfig | None
+) -> EvaluationConfig:
+    """Return the settings; refuse a judge that cannot be asked before any model has answered."""
+    config = config or EvaluationConfig()
+    if not isinstance(config, EvaluationConfig):
+        raise ConfigError(f"config must be an EvaluationConfig, got {config!r}")
+    if judge is not None:
+        check_judge(judge, judge_config or JudgeConfig())
+    return config
 
 
 def _ask_all(plan: Plan, run_dir: Path, display: Progress) -> tuple[dict[str, Answered], _TaskRows]:

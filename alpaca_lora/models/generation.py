@@ -64,6 +64,7 @@ class Decoding:
                 ("top_k", "0 (no limit) or more", self.top_k >= 0),
                 ("num_beams", "at least 1", self.num_beams >= 1),
                 ("repetition_penalty", "above 0", self.repetition_penalty > 0),
+                ("seed", "within 64 bits", self.seed is None or -(2**63) <= self.seed < 2**63),
             )
             if not fine
         ]

@@ -1,6 +1,7 @@
 """Graphics cards by name: how much memory a program sees on them, and how fast they multiply by their data sheet."""
 
 import difflib
+import re
 from typing import NamedTuple
 
 from alpaca_lora.errors import ConfigError
@@ -33,14 +34,16 @@ CARDS = {
 }
 """By the name that people use; the two sizes of the A100 differ in memory alone."""
 
+_MAKERS_WORDS = re.compile("NVIDIA|GEFORCE|TESLA|RTX")
 
-def card_named(name: str) -> Card:
-    """Return a card, whatever the case of its name and with or without `RTX`.
+
+def card_named(name: str | int) -> Card:
+    """Return a card, whatever the case of its name and with or without the words that its maker puts before it.
 
     Raises:
         ConfigError: no card has this name.
     """
-    wanted = name.upper().replace("RTX", "").replace("NVIDIA", "").strip(" -_")
+    wanted = _MAKERS_WORDS.sub("", str(name).upper()).strip(" -_")
     known = {card.upper(): card for card in CARDS}
     if wanted not in known:
         close = difflib.get_close_matches(wanted, known, n=1)
@@ -51,7 +54,7 @@ def card_named(name: str) -> Card:
     return CARDS[known[wanted]]
 
 
-def hardware_with(card: str | None, memory_gb: float | None) -> Hardware:
+def hardware_with(card: str | int | None, memory_gb: float | None) -> Hardware:
     """Return the device that a card, or an amount of memory in GiB, stands for.
 
     Raises:
@@ -65,6 +68,6 @@ def hardware_with(card: str | None, memory_gb: float | None) -> Hardware:
     return Hardware(device="cuda", name=name, memory_bytes=memory, bf16=found.bf16, fp16=True, cores=1)
 
 
-def card_name(name: str) -> str:
+def card_name(name: str | int) -> str:
     """Return a card's name as the table has it."""
     return next(known for known, card in CARDS.items() if card is card_named(name))

@@ -122,7 +122,7 @@ def plan(
     model: str | Path = "llama-2-7b",
     config: str | Path | FinetuneConfig | None = None,
     *,
-    card: str | None = None,
+    card: str | int | None = None,
     memory_gb: float | None = None,
     records: int = _RECORDS,
     teraflops: float | None = None,

@@ -71,7 +71,13 @@ class Prompter:
             instruction: what to do; it may hold braces and any other text.
             input: what to do it with; empty or None takes the form without an input section, a space does not.
             label: an answer to append as it is; None appends nothing.
+
+        Raises:
+            TemplateError: one of them is no text.
         """
+        for name, value in {"instruction": instruction, "input": input or "", "label": label or ""}.items():
+            if not isinstance(value, str):
+                raise TemplateError(f"{name} must be text, got {value!r}: write it as text, an absent one as ''")
         pattern = self._with_input if input else self._without_input
         return fill(pattern, {"instruction": instruction, "input": input or ""}) + (label or "")
 

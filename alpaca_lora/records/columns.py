@@ -202,7 +202,11 @@ def _missing(field: str, column: str, fields: Mapping[str, object]) -> Problem:
     names = [name for name in fields if isinstance(name, str) and name not in FIELDS]
     near = [name for name in names if name.strip().casefold() in _SYNONYMS[field]]
     near += difflib.get_close_matches(column, names, n=1, cutoff=0.75)
-    fix = f"use {near[0]!r} with column_map={{{field!r}: {near[0]!r}}}" if near else "add it, or name it in column_map"
+    fix = (
+        f"use {near[0]!r} with column_map={{{field!r}: {near[0]!r}}}"
+        if near
+        else "add it, or name it in column_map (--map)"
+    )
     return Problem(column, "missing", f"is missing; the row has {quoted(fields) or 'nothing'}; {fix}")
 
 

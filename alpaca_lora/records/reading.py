@@ -124,6 +124,9 @@ def _read_memory(source: Iterable[Mapping[str, object] | Record], rules: Rules) 
     if isinstance(source, bytes) or not isinstance(source, Iterable):
         fix = "give a path, a Hub dataset, or rows such as [{'instruction': …, 'output': …}]"
         raise fault_error("cannot read records", [f"records: not a source of rows (found {describe(source)}); {fix}"])
+    if hasattr(source, "to_dict") and hasattr(source, "columns"):
+        fix = "give its rows, as table.to_dict('records')"
+        raise fault_error("cannot read records", [f"records: a {type(source).__name__} gives its columns; {fix}"])
     rows = [
         _row(number, item, findings)
         for number, item in enumerate([source] if isinstance(source, Mapping) else source, start=1)

@@ -28,7 +28,8 @@ def save_records(records: Iterable[Record], path: str | os.PathLike[str]) -> Non
         path: `.json` (an indented array), `.jsonl`, `.csv` (all cells quoted) or `.parquet`; directories are made.
 
     Raises:
-        RecordError: the suffix is another one, or a text could not be read back (half a character, NUL, no text).
+        RecordError: the suffix is another one, an item is no `Record`, or a text could not be read back (half a
+            character, NUL, no text).
     """
     target, records = Path(path), tuple(records)
     encode = _ENCODERS.get(target.suffix.lower())
@@ -38,6 +39,9 @@ def save_records(records: Iterable[Record], path: str | os.PathLike[str]) -> Non
         fault = f"{target.name}: unknown suffix {target.suffix!r}; use one of {allowed}"
         raise fault_error(f"cannot write {target}", [fault])
     for number, record in enumerate(records, start=1):
+        if not isinstance(record, Record):
+            findings.fault(number, f"must be a Record (found {type(record).__name__}); make one with Record(**row)")
+            continue
         for field in FIELDS:
             if problem := text_problem(field, getattr(record, field), DEFAULT_LIMITS):
                 findings.fault(number, f'field "{field}" {problem.text}')

@@ -50,9 +50,12 @@ def render_summary(summary: RunSummary, *, width: int | None = None) -> str:
         lines += ["", *_sample(summary.samples[0], width)]
     for caution in list_cautions(summary):
         lines += ["", *textwrap.wrap(printable(caution), width, initial_indent="! ", subsequent_indent="  ")]
-    lines += ["", _titled("report", printable(str(Path(summary.output_dir) / "report.html")))]
+    directory = Path(summary.output_dir)
+    if directory.is_relative_to(Path.cwd()):
+        directory = directory.relative_to(Path.cwd())
+    lines += ["", _titled("report", printable(str(directory / "report.html")))]
     if summary.status == "completed":
-        adapter = shlex.quote(printable(str(Path(summary.output_dir) / "adapter")))
+        adapter = shlex.quote(printable(str(directory / "adapter")))
         lines.append(_titled("try it", f"alpaca-lora chat --adapter {adapter}"))
     return "\n".join(lines)
 

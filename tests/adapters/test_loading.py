@@ -3,7 +3,8 @@ import json
 import pytest
 
 from alpaca_lora.adapters import find_trained, load_adapter
-from alpaca_lora.errors import AdapterError, MissingKeysError, ModelError
+from alpaca_lora.adapters.loading import prompter_of
+from alpaca_lora.errors import AdapterError, ConfigError, MissingKeysError, ModelError
 from alpaca_lora.models import load_base_model
 
 
@@ -59,3 +60,11 @@ def test_its_own_tokenizer_and_that_of_the_base_are_fine(adapter, tiny_base):
     own = find_trained(adapter).tokenizer()
     (adapter / "tokenizer_config.json").unlink()
     assert find_trained(adapter).tokenizer()("text") == own("text")
+
+
+def test_a_checkpoint_of_a_run_is_told_from_an_adapter_of_another_tool(adapter):
+    with pytest.raises(ConfigError, match="was not made by alpaca-lora"):
+        prompter_of(adapter, None, None)
+    (adapter / "MANIFEST.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is a checkpoint, from which its run goes on: give the run directory"):
+        prompter_of(adapter, None, None)

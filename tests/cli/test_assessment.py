@@ -26,7 +26,9 @@ def test_a_summary_names_every_number_its_interval_and_the_report(evaluate, tmp_
     assert code == 0
     assert lines[0] == "3 rows, 0 left out; 95 % intervals, seed 42"
     assert lines[-1] == f"report: {tmp_path / 'out/report.html'}"
-    assert any(line.startswith("Loss of the reference answers") for line in lines)
+    assert any(line.startswith("Loss of the reference answers, nats per token ") for line in lines)
+    assert any(line.startswith("Length of an answer, characters ") for line in lines)
+    assert "note: Few rows: an interval from fewer than 20 rows is narrower than the truth." in lines
     assert any(line.startswith("Answers that end by themselves within 8 tokens ") for line in lines)
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert page.count("Answers that end by themselves within 8 tokens") == 3  # tile, table and differences
@@ -106,4 +108,5 @@ def test_a_card_with_a_bare_claim_of_parity_fails_and_the_claim_is_named(tmp_pat
     (tmp_path / "good.md").write_text("# Card\n\nOn par with GPT-4: 50 % (43 to 57 %).\n", encoding="utf-8")
     assert main(["evaluate", "--card", "good.md"]) == 0
     assert main(["evaluate", "--card", "good.md", "bad.md"]) == 2
-    assert capsys.readouterr().out == "bad.md:3: claims parity without an interval: On par with GPT-4.\n"
+    good, bad = "good.md: no claim of parity without an interval\n", "bad.md:3: claims parity without an interval: "
+    assert capsys.readouterr().out == f"{good}{good}{bad}On par with GPT-4.\n"

@@ -74,6 +74,8 @@ def test_a_key_that_somebody_else_kept_is_asked_for_at_the_end(files, vote, caps
         (["--outputs", "new.json"], "a comparison needs two files of answers"),
         (["--output-dir", "nowhere"], "'nowhere' holds no comparison.json: begin one with two files of answers"),
         (["--outputs", "new.json", "--baseline", "old.json", "--num", "13"], "num must be from 1 to 12"),
+        (["--outputs", "new.json", "--baseline", "new.json"], "gave the same answer to every instruction"),
+        (["--num", "5"], "--num is for --outputs with --baseline, and does nothing here: leave it out"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(files, capsys, arguments, said):

@@ -21,6 +21,7 @@ def test_the_decoding_options_have_the_defaults_of_the_library():
         (["--prompt", "x"], "error: no adapter at 'missing': give a directory with adapter_config.json"),
         ([], "error: no adapter at 'missing': give a directory with adapter_config.json"),
         (["--input", "x"], "error: --input belongs to --prompt; in a conversation /input takes one"),
+        (["--prompt", "x", "--seed", "1", "--top-k", "5"], "--top-k, --seed is for --temperature above 0, and does"),
         (["--prompt", "x", "--temperature", "99"], "error: temperature must be between 0 and 10, got 99.0"),
     ],
 )

@@ -81,3 +81,9 @@ def test_a_result_is_told_in_figures_and_a_failed_push_in_a_note(capsys, monkeyp
         str(tmp_path),
     ]
     assert shown.err.startswith(f"note: {str(tmp_path)!r} is complete, but was not pushed to 'not a repository'")
+
+
+def test_an_artefact_without_a_prompt_is_said_to_have_none(tiny_base, train, tmp_path, capsys):
+    (tmp_path / "parity.json").write_text('{"format": "meta"}')
+    assert main(["check-template", "--adapter", str(train(tiny_base)), "--artifacts", f"{tmp_path}/"]) == 0
+    assert f"{tmp_path}/: nothing in it holds a prompt\n" in capsys.readouterr().out

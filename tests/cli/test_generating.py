@@ -147,11 +147,14 @@ def test_another_host_needs_a_key_of_its_own(generate, server, role, capsys, mon
         (["--answers", "m@http://localhost:8000/v1"], "--answers m@http://localhost:8000/v1"),
         (["--judge", "m@https://example.com/v1"], "--judge m@https://example.com/v1"),
         (["--judge-api-key-env", "KEY", "--proxy", "http://p:1"], "--proxy, --judge-api-key-env"),
+        (["--completion", "--api-key-env", "K", "--deadline-seconds", "9"], "--completion, --api-key-env, --deadline-"),
     ],
 )
 def test_a_local_teacher_is_not_asked_in_the_place_of_an_endpoint(flags, named, capsys, tmp_path):
     assert main(["generate", "--output-dir", str(tmp_path / "run"), "--dry-run", *flags]) == 2
-    assert f"so it has no use for {named}: add --teacher openai" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"so it has no use for {named}" in said
+    assert ": add --teacher openai" in said
 
 
 NASTY = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"

@@ -73,3 +73,18 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(capsys, data: Path, tiny_ba
     assert "left out:\n  data.jsonl:4: longer than 160 tokens\n" in shown
     assert "\n  epochs 2\n" in shown.replace("2.0", "2")
     assert not run.exists()
+
+
+def test_a_dry_run_tells_of_a_run_that_the_directory_holds(capsys, data: Path, tiny_base: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    arguments = ["finetune", "--base-model", str(tiny_base), "--data", str(data), "--output-dir", str(run)]
+    arguments += ["--validation-size", "1", "--max-steps", "2", "--max-length", "160"]
+    assert main([*arguments, "--dry-run", "--resume", "elsewhere"]) == 2
+    assert "'elsewhere' is no checkpoint of" in capsys.readouterr().err
+    assert main([*arguments, "--probe-size", "0", "--quiet"]) == 0
+    assert main([*arguments, "--probe-size", "0", "--dry-run"]) == 0
+    assert "steps, complete already\n" in capsys.readouterr().out
+    assert main([*arguments, "--probe-size", "0", "--dry-run", "--resume", "never"]) == 2
+    assert "holds a run already and resume is 'never'" in capsys.readouterr().err
+    assert main([*arguments, "--probe-size", "3", "--dry-run"]) == 2
+    assert "holds another run: config.probe_size was 0, now 3" in capsys.readouterr().err

@@ -465,6 +465,8 @@ def test_a_source_that_is_neither_preset_nor_file_is_refused_with_the_closest_pr
         "alpaca-lora-24gb-bf16, alpaca-lora-7b, alpaca-qlora-12gb, alpaca-qlora-16gb, alpaca-qlora-24gb, "
         "alpaca-qlora-8gb, auto, laptop-cpu, stanford-7b; the path of a YAML file also works"
     )
+    with pytest.raises(ConfigError, match=r"got \{'epochs': 1\}: settings go into FinetuneConfig"):
+        load_config({"epochs": 1})
     with pytest.raises(ConfigError, match="is neither a preset nor a file"):
         load_config(tmp_path)
 

@@ -257,6 +257,15 @@ def test_neither_the_data_nor_a_hidden_file_is_replaced(source, tmp_path):
     assert (tmp_path / "out" / ".git").is_dir()
 
 
+@pytest.mark.parametrize("names", [["COMPLETE", "adapter", "run.json"], [".git"]])
+def test_a_run_and_a_hidden_directory_are_no_curation_to_replace(source, tmp_path, names):
+    for name in names:
+        (tmp_path / "run" / name).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=rf"it holds more than a curation \({', '.join(names)}\)"):
+        curate(source, tmp_path / "run")
+    assert sorted(item.name for item in (tmp_path / "run").iterdir()) == names
+
+
 @pytest.mark.parametrize("content", ['{"measured": []}', '{"measured": null}', "[" * 200_000])
 def test_a_damaged_curation_is_not_replayed(source, tmp_path, content):
     curate(source, tmp_path / "first")

@@ -152,7 +152,7 @@ def test_a_damaged_comparison_is_refused(sealed, text):
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="num must be from 1 to 30, the rows on which the two answers differ, got 31"):
+    with pytest.raises(ConfigError, match="num must be from 1 to 30, the rows whose answers differ, got 31"):
         seal_comparison(NEW, OLD, tmp_path / "run", num=31)
     same = [*OLD[:28], *NEW[28:]]
     renamed = [type(item)(instruction=item.instruction, output=item.output, generator="new") for item in same]

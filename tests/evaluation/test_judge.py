@@ -405,7 +405,7 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_sent(judge, change,
 
 def test_a_name_for_a_teacher_and_foreign_settings_are_refused(tmp_path):
     sides = answers(KINDS, "new"), answers(BASE_KINDS, "old")
-    with pytest.raises(ConfigError, match="teacher must be an OpenAITeacher, a LocalTeacher or another Teacher"):
+    with pytest.raises(ConfigError, match="judge must be an OpenAITeacher, a LocalTeacher or another Teacher"):
         judge_outputs(*sides, teacher="gpt-5", directory=tmp_path / "run")
     with pytest.raises(ConfigError, match="config must be a JudgeConfig, got SelfInstructConfig"):
         judge_outputs(*sides, teacher=PlantedJudge(0, 0), directory=tmp_path / "run", config=SelfInstructConfig())

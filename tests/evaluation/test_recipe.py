@@ -246,3 +246,15 @@ def test_the_output_directory_is_not_the_place_of_something_else(run, adapter, t
     (tmp_path / "taken/notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="no run of ours"):
         run("taken")
+
+
+def test_a_judge_that_cannot_be_asked_is_refused_before_any_model_answers(run, monkeypatch):
+    monkeypatch.setattr("alpaca_lora.evaluation.recipe.prepare_evaluation", lambda *_, **__: pytest.fail("it began"))
+    with pytest.raises(
+        ConfigError, match="judge must be an OpenAITeacher, a LocalTeacher or another Teacher, got 'loc"
+    ):
+        run(judge="local")
+    costly = LikesLength()
+    costly.free = False
+    with pytest.raises(ConfigError, match="budget"):
+        run(judge=costly)

@@ -319,3 +319,8 @@ def test_an_answer_ends_behind_a_stop_text(tiny_base):
     assert whole.text.startswith(cut.text)
     assert stop in cut.text
     assert cut.tokens < whole.tokens
+
+
+def test_a_seed_that_torch_cannot_take_is_refused():
+    with pytest.raises(ConfigError, match="seed must be within 64 bits, got 73786976294838206464"):
+        Decoding(seed=2**66)

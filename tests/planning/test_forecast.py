@@ -96,5 +96,7 @@ def test_what_cannot_be_planned_is_refused(arguments, said):
 
 
 def test_cards_go_by_the_names_that_people_use():
-    assert card_named("RTX 4090") == card_named("rtx-4090") == CARDS["4090"]
+    assert card_named("RTX 4090") == card_named("rtx-4090") == card_named(4090) == CARDS["4090"]
+    assert card_named("NVIDIA GeForce RTX 4090") == CARDS["4090"]
+    assert card_named("Tesla T4") == CARDS["T4"]
     assert card_named("a100") == CARDS["A100"]

@@ -34,6 +34,14 @@ def test_without_an_input_the_input_section_is_left_out(empty):
     assert Prompter("alpaca_short").generate_prompt("Do it.", empty) == "### Instruction:\nDo it.\n\n### Response:\n"
 
 
+@pytest.mark.parametrize(
+    ("values", "fault"), [((None,), "instruction must be text, got None"), (("a", 5), "input must")]
+)
+def test_what_is_no_text_is_named(values, fault):
+    with pytest.raises(TemplateError, match=fault):
+        Prompter().generate_prompt(*values)
+
+
 def test_white_space_is_an_input():
     prompt = "### Instruction:\nDo it.\n\n### Input:\n \n\n### Response:\n"
     assert Prompter("alpaca_short").generate_prompt("Do it.", " ") == prompt

@@ -166,7 +166,7 @@ REFUSED = [
         f'{GOOD}\n{{"input": "", "output": "b"}}',
         [
             "d.jsonl:2: field \"instruction\" is missing; the row has 'input', 'output'; "
-            "add it, or name it in column_map"
+            "add it, or name it in column_map (--map)"
         ],
     ),
     (
@@ -184,7 +184,7 @@ REFUSED = [
         "18",
         "d.jsonl",
         f'{GOOD}\n{{"instruction": "a"}}\n{GOOD}',
-        ["d.jsonl:2: field \"output\" is missing; the row has 'instruction'; add it, or name it in column_map"],
+        ["d.jsonl:2: field \"output\" is missing; the row has 'instruction'; add it, or name it in column_map (--map)"],
     ),
     ("19", "d.jsonl", row(output=None), ['d.jsonl:1: field "output" is null; write the text, or delete the row']),
     (
@@ -302,7 +302,7 @@ REFUSED = [
         parquet(instruction=["a", "b"]),
         [
             "d.parquet:1: field \"output\" is missing; the row has 'instruction'; add it, or name it in column_map "
-            "(so in all 2 rows)"
+            "(--map) (so in all 2 rows)"
         ],
     ),
     (

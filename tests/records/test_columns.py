@@ -55,7 +55,7 @@ def test_the_names_of_alpaca_win_over_the_other_known_ones(read):
 
 def test_one_file_has_one_mapping_which_is_that_of_most_rows(faults):
     content = lines(*[{"prompt": "a", "response": "b"}] * 2, {"instruction": "a", "output": "b"})
-    rest = "is missing; the row has 'instruction', 'output'; add it, or name it in column_map"
+    rest = "is missing; the row has 'instruction', 'output'; add it, or name it in column_map (--map)"
     assert faults("d.jsonl", content) == [f'd.jsonl:3: field "{name}" {rest}' for name in ("prompt", "response")]
 
 
@@ -118,7 +118,7 @@ def test_all_faults_of_one_row_are_said(faults):
 
 def test_an_empty_object_is_a_row_without_fields(faults):
     assert faults("d.jsonl", "{}") == [
-        f'd.jsonl:1: field "{field}" is missing; the row has nothing; add it, or name it in column_map'
+        f'd.jsonl:1: field "{field}" is missing; the row has nothing; add it, or name it in column_map (--map)'
         for field in ("instruction", "output")
     ]
 

@@ -110,7 +110,7 @@ def test_a_seed_task_that_lacks_a_field_is_a_fault(faults):
     good = json.dumps({"instruction": "a", "instances": [{"input": "", "output": "b"}]})
     content = f'{good}\n{good}\n{{"instances": [{{"output": "b"}}]}}\n{{"instruction": "a"}}\n'
     assert faults("d.jsonl", content) == [
-        "d.jsonl:3: field \"instruction\" is missing; the row has 'output'; add it, or name it in column_map",
+        "d.jsonl:3: field \"instruction\" is missing; the row has 'output'; add it, or name it in column_map (--map)",
         'd.jsonl:4: field "instances" must be a list of instances with input and output (found nothing); '
         "correct or delete the row",
     ]
@@ -121,7 +121,7 @@ def test_a_seed_task_that_lacks_a_field_is_a_fault(faults):
     [
         (
             [{"input": "x"}],
-            "field \"output\" is missing; the row has 'instruction', 'input'; add it, or name it in column_map",
+            "field \"output\" is missing; the row has 'instruction', 'input'; add it, or name it in column_map (--map)",
         ),
         (
             [],

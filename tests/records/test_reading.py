@@ -139,6 +139,8 @@ def test_rows_in_memory_are_checked_as_those_of_files(source, faults):
 
 def test_bytes_are_no_source():
     assert in_memory(b"a")[0].startswith("records: not a source of rows (found bytes b'a'); give a path")
+    table = pytest.importorskip("pandas").DataFrame([{"instruction": "a", "output": "b"}])
+    assert in_memory(table) == ["records: a DataFrame gives its columns; give its rows, as table.to_dict('records')"]
 
 
 def test_the_error_of_a_source_can_be_caught_as_a_value_error(write):

@@ -83,3 +83,11 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path):
     )
     assert load_records(path) == [Record("old", "", "b")]
     assert os.listdir(tmp_path) == ["d.jsonl"]
+
+
+def test_rows_that_are_no_records_are_named_with_what_makes_one(tmp_path):
+    with pytest.raises(
+        RecordError, match=r"record 2: must be a Record \(found dict\); make one with Record\(\*\*row\)"
+    ):
+        save_records([Record("a", "", "b"), {"instruction": "a", "output": "b"}], tmp_path / "d.jsonl")
+    assert not (tmp_path / "d.jsonl").exists()

@@ -29,6 +29,14 @@ try it         alpaca-lora chat --adapter runs/alpaca-mini/adapter"""
     )
 
 
+def test_a_run_below_the_working_directory_is_named_from_there(summary: RunSummary, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = render_summary(replace(summary, output_dir=str(tmp_path / "runs/mine")), width=80)
+    assert text.endswith(
+        "report         runs/mine/report.html\ntry it         alpaca-lora chat --adapter runs/mine/adapter"
+    )
+
+
 def test_no_text_can_send_a_control_character(summary: RunSummary, nasty: str, written_by) -> None:
     text = render_summary(written_by(summary, nasty), width=80)
     assert not [c for c in text if unicodedata.category(c) in {"Cc", "Cs"} and c != "\n"]
