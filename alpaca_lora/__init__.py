@@ -29,6 +29,7 @@ __all__ = [
     "Prompter",
     "QuantizationSettings",
     "Record",
+    "ReplicationResult",
     "SelfInstructConfig",
     "Template",
     "__version__",
@@ -44,6 +45,7 @@ __all__ = [
     "load_records",
     "merge_adapter",
     "plan",
+    "replicate",
     "save_records",
 ]
 
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from alpaca_lora.exports import export, merge_adapter
     from alpaca_lora.models import LocalTeacher
     from alpaca_lora.planning import Estimate, plan
+    from alpaca_lora.replication.recipe import ReplicationResult, replicate
     from alpaca_lora.selfinstruct import GenerationResult, generate_instructions
     from alpaca_lora.serving import load
     from alpaca_lora.teachers import OpenAITeacher
@@ -83,6 +86,7 @@ else:
         "LoraSettings": "alpaca_lora.config",
         "OpenAITeacher": "alpaca_lora.teachers",
         "QuantizationSettings": "alpaca_lora.config",
+        "ReplicationResult": "alpaca_lora.replication.recipe",
         "SelfInstructConfig": "alpaca_lora.config",
         "curate": "alpaca_lora.curation",
         "evaluate": "alpaca_lora.evaluation.recipe",
@@ -93,6 +97,7 @@ else:
         "load_config": "alpaca_lora.config",
         "merge_adapter": "alpaca_lora.exports",
         "plan": "alpaca_lora.planning",
+        "replicate": "alpaca_lora.replication.recipe",
     }
 
     def __getattr__(name: str) -> object:

@@ -1,0 +1,1 @@
+"""The whole recipe as stages with one manifest, and the proof that it was followed."""
