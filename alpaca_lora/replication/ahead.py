@@ -63,13 +63,13 @@ def check_ahead(work: Work) -> None:
 
 
 def look_ahead(work: Work) -> tuple[Outlook, ...]:
-    """Return what each stage would do; nobody is asked, and what is wrong is said, not raised."""
+    """Return what each stage would do; no model is fetched or asked, and what is wrong is said, not raised."""
     return tuple(
         Outlook(
             stage,
             work.directory(stage).name,
             STAGES[stage].finished(work),
-            (*_SAID[stage](work), *(f"to be mended first: {error}" for error in _errors_of(stage, work))),
+            (*_SAID[stage](work), *(f"to be mended first: {error}" for error in _errors_of(stage, work, fetch=False))),
             _set_in(getattr(work.recipe, stage)),
         )
         for stage in work.recipe.stages
@@ -93,8 +93,11 @@ def all_deviations(recipe: Recipe) -> tuple[str, ...]:
     return (*recipe.deviations, *(f"generate: {text}" for text in found))
 
 
-def _errors_of(stage: str, work: Work) -> Iterator[AlpacaLoraError]:
+def _errors_of(stage: str, work: Work, *, fetch: bool = True) -> Iterator[AlpacaLoraError]:
+    """Yield what a stage would refuse; without `fetch`, whether there is a base model on the Hub is not asked."""
     for check in _CHECKS.get(stage, ()):
+        if check is _check_base and not fetch:
+            continue
         try:
             check(work)
         except AlpacaLoraError as error:

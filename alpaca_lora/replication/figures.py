@@ -59,12 +59,13 @@ _Read = tuple[dict[str, Any], tuple[str, str], Facts, dict[str, str]]
 def _generation(directory: Path, work: Work) -> _Read:
     found = _json(directory / "summary.json")
     settled, kept = found["settled"], found["kept"]
-    priced = found["priced"] and float(settled["usd"]) > 0
+    paid = f"${float(settled['usd']):,.2f}" if found["priced"] else "not known, as no price was given"
+    each = f", ${float(found['usd_per_row']):.4f} a record" if found["priced"] and float(settled["usd"]) else ""
     facts = {
         "records kept": f"{count(kept)} of {count(found['pieces'])} pieces in {count(found['requests'])} answers",
         "written by": ", ".join(found["models"].values()),
         "tokens": count(settled["tokens"]),
-        "cost": f"${float(settled['usd']):,.2f}, ${float(found['usd_per_row']):.4f} a record" if priced else "$0",
+        "cost": paid + each,
     }
     if work.recipe.data:
         with (directory / "joined.jsonl").open(encoding="utf-8") as stream:

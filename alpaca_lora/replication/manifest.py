@@ -2,7 +2,7 @@
 
 It is written last, so a directory that has it holds a whole replication. Every file of a stage is in it, but for hidden
 ones. Of some it says `repeats`: on the same kind of machine the same recipe gives the same bytes again, in whatever
-directory, and however often it was interrupted. The others hold times, paths, or the order in which things happened.
+directory, and however often it was interrupted. The others may hold times, paths, or an order that is left to chance.
 """
 
 from pathlib import Path, PurePosixPath
@@ -26,7 +26,16 @@ share of rows, as the stop rate. On the same kind the bytes are equal."""
 
 _REPEATING = {
     "generate": ("records.jsonl", "joined.jsonl", "decisions.jsonl"),
-    "curate": ("*",),
+    "curate": (
+        "curated.jsonl",
+        "dropped.jsonl",
+        "ledger.jsonl",
+        "statistics.json",
+        "findings.sarif",
+        "datasheet.md",
+        "report.html",
+        "*.svg",
+    ),
     "finetune": ("adapter/*",),
     "evaluate": ("results.json", "outputs/*"),
     "export": ("*/*",),

@@ -20,6 +20,9 @@ __all__ = ["Recipe", "disagreements", "each"]
 _PACKAGED = "alpaca-mini"
 """The one dataset that holds out records itself, so that it may be trained on and evaluated on."""
 
+_UNWRITTEN = {"resume", "proxy"}
+"""Settings of single commands that no recipe may hold."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -60,7 +63,7 @@ class Recipe:
         stages: dict[str, Any] = {}
         for name in self.stages:
             given = getattr(self, name)
-            parts = [item.model_dump(mode="json", exclude=without(item)) for item in each(given)]
+            parts = [item.model_dump(mode="json", exclude=without(item) | _UNWRITTEN) for item in each(given)]
             stages[name] = parts if name == "export" else parts[0]
         return {name: value for name, value in head.items() if value} | {"deviations": list(self.deviations)} | stages
 

@@ -92,7 +92,7 @@ class _Reader:
             close = get_close_matches(str(name), known, n=1)
             meant = f"did you mean {close[0]!r}? " if close else ""
             said = (
-                f"{name!r} is no stage and nothing else of a recipe; {meant}Stages: {', '.join(SECTIONS)}; before them "
+                f"{name!r} is no stage and nothing else of a recipe; {meant}stages: {', '.join(SECTIONS)}; before them "
             )
             self.faults.append(self._at((str(name),), f"{said}may stand {', '.join(_HEAD)}"))
         order = [name for name in self.values if name in SECTIONS]

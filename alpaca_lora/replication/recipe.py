@@ -77,12 +77,10 @@ def replicate(
     source = Path(recipe) if isinstance(recipe, str | Path) and Path(recipe).is_file() else None
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=source)
     contract = {"kind": "replication", "recipe": work.recipe.contract(), "environment": _runs.environment()}
-    if not (work.root / _runs.CONTRACT).exists():
-        check_ahead(work)
+    check_ahead(work)
     with _files.lock(work.root):
         _files.sweep_staging(work.root)
         entry = _runs.enter_run(work.root, contract, resume="auto")
-        check_ahead(work)
         _files.write_json(work.root / RECIPE, work.recipe.to_json())
         status = _run_stages(work)
         deviations = all_deviations(work.recipe)
