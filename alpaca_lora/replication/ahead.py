@@ -43,7 +43,7 @@ class Outlook:
     """What it does, what it may cost, and what cannot be told yet, one sentence each."""
 
     settings: Mapping[str, Any]
-    """Those that do not have their defaults."""
+    """Those that the recipe gives, or its preset."""
 
 
 def check_ahead(work: Work) -> None:
@@ -221,5 +221,5 @@ def _shown(work: Work, source: str | Path) -> str:
 
 def _set_in(given: Settings | tuple[ExportSection, ...]) -> dict[str, Any]:
     if isinstance(given, tuple):
-        return {item.folder: item.model_dump(mode="json", exclude_defaults=True) for item in given}
-    return given.model_dump(mode="json", exclude_defaults=True)
+        return {item.folder: item.model_dump(mode="json", exclude_unset=True) for item in given}
+    return given.model_dump(mode="json", exclude_unset=True)
