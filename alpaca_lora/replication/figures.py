@@ -95,7 +95,7 @@ def _training(directory: Path, work: Work) -> _Read:
         "loss of the held-out rows": f"{loss_value(before)} → {loss_value(after)} ({change(ratio)})",
         "answers that end by themselves": f"{percent(found['stop_rate_before'])} → {percent(found['stop_rate_after'])}",
     }
-    headline = (f"{loss_value(before)} → {loss_value(after)}", "loss of the held-out rows, nats per token")
+    headline = (f"{loss_value(before)} → {loss_value(after)}", "loss of the rows held out in training")
     return found, headline, facts, {"report": "report.html", "model card": "README.md", "adapter": "adapter"}
 
 
@@ -109,7 +109,7 @@ def _evaluation(directory: Path, work: Work) -> _Read:
         differences = [written_difference(measure, item) for item in measure.differences[:1]]
         facts[measure.quantity.title] = "; ".join((said, *differences))
         if measure.quantity.key == "loss" and differences:
-            headline = (differences[0].split(" (")[0], f"loss, {differences[0]}")
+            headline = (said, f"loss on {count(measure.rows)} rows, {differences[0]}")
     if judged := found["judge"]:
         rate = judged["win_rate"]
         facts["win rate"] = with_interval(rate["win_rate"], rate["interval"], " %")
@@ -124,7 +124,7 @@ def _exports(directory: Path, work: Work) -> _Read:
         for name, parity in found.items()
     }
     headline = (count(len(found)), "exports, compared with the adapter on its base")
-    return found, headline, facts, {name: f"{name}/parity.json" for name in found}
+    return found, headline, facts, {f"{name}: parity": f"{name}/parity.json" for name in found}
 
 
 _READERS: dict[str, Callable[[Path, Work], _Read]] = {

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from alpaca_lora.replication.figures import StageFigures
 from alpaca_lora.replication.stages import Work
-from alpaca_lora.reporting.elements import bullets, escaped, pairs, render_page, section, tile
+from alpaca_lora.reporting.elements import bullets, escaped, render_page, section, table, tile
 from alpaca_lora.reporting.wording import count, duration, public_name, visible
 
 __all__ = ["commands", "render_card", "render_replication"]
@@ -17,6 +17,10 @@ _TITLES = {
     "evaluate": "Evaluated",
     "export": "Exported",
 }
+
+
+_TILES = 4
+"""As many as stand in one line."""
 
 
 def render_replication(work: Work, figures: Sequence[StageFigures], deviations: Sequence[str]) -> str:
@@ -39,7 +43,9 @@ def render_replication(work: Work, figures: Sequence[StageFigures], deviations: 
         heading=name,
         facts=f'<span class="status completed">completed</span> {count(len(figures))} stages, '
         f"{duration(sum(item.seconds for item in figures))} of work",
-        tiles=[tile(_TITLES[item.stage], escaped(item.headline[0]), escaped(item.headline[1])) for item in figures],
+        tiles=[
+            tile(_TITLES[item.stage], escaped(item.headline[0]), escaped(item.headline[1])) for item in figures[:_TILES]
+        ],
         body="\n".join(
             (
                 *about,
@@ -54,7 +60,8 @@ def render_replication(work: Work, figures: Sequence[StageFigures], deviations: 
 def _stage(work: Work, item: StageFigures) -> str:
     links = " · ".join(_link(title, path.relative_to(work.root).as_posix()) for title, path in item.links.items())
     where = f"<code>{escaped(item.directory.name)}</code>, {duration(item.seconds)}"
-    return section(_TITLES[item.stage], f'{pairs(item.facts)}<p class="note">{links}</p>', where)
+    facts = table(("What", "Found"), list(item.facts.items()), numbers=0, shown=len(item.facts), codes=0)
+    return section(_TITLES[item.stage], f'{facts}<p class="note">{links}</p>', where)
 
 
 def _link(title: str, target: str) -> str:
