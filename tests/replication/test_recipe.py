@@ -14,34 +14,52 @@ from alpaca_lora.evaluation.sets import load_evaluation_set
 from alpaca_lora.records import load_records
 from alpaca_lora.replication.recipe import replicate
 
-KILLED = """
-import json, os, signal, sys
+SCRIPT = """
+import json, sys
+from pathlib import Path
 from alpaca_lora import _files
 from alpaca_lora.replication.recipe import replicate
+from tests.crash.faults import in_child, kill
 
-recipe, directory, place, writes = json.loads(sys.argv[1]), *sys.argv[2:]
-left = int(writes)
-write, append = _files.write_bytes, _files.append_durably
+recipe, root = json.loads(sys.argv[1]), Path(sys.argv[2])
+places = json.loads(sys.argv[3])
 
-def count(path):
-    global left
-    if place in f"{path}":
-        left -= 1
+def killed(place, left):
+    write, append = _files.write_bytes, _files.append_durably
+
+    def count(path):
+        nonlocal left
+        left -= place in str(path)
         if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            kill()
 
-def write_bytes(path, *rest, **more):
-    count(path)
-    write(path, *rest, **more)
+    def write_bytes(path, *rest, **more):
+        count(path)
+        write(path, *rest, **more)
 
-def append_durably(stream, lines):
-    count(stream.name)
-    append(stream, lines)
+    def append_durably(stream, lines):
+        count(stream.name)
+        append(stream, lines)
 
-_files.write_bytes, _files.append_durably = write_bytes, append_durably
-replicate(recipe, directory)
+    _files.write_bytes, _files.append_durably = write_bytes, append_durably
+    return replicate(recipe, root / "killed").status
+
+def run(recipe, name):
+    return replicate(recipe, root / name).status
+
+ended = [in_child(lambda: killed(*place)) for place in places.items()]
+begun = (root / "killed" / "replication.json").exists()
+done = [in_child(lambda: run(recipe, name)) for name in ("killed", "whole")]
+seeded = {
+    "data": str(root / "whole" / "2-curate" / "curated.jsonl"),
+    "finetune": recipe["finetune"] | {"seed": 43},
+}
+print(json.dumps([ended, begun, done, in_child(lambda: run(seeded, "other"))]))
 """
-"""Runs a replication that is killed when it writes for the n-th time below a place."""
+"""Carries a recipe out killed at the n-th write below each of some places, then left alone, then with another seed.
+
+Each is a fork of one process that has imported everything, as in `tests/crash`.
+"""
 
 
 def claimed(directory):
@@ -112,52 +130,31 @@ def test_nothing_is_printed_by_the_library(records, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
-    """Run a recipe in a fresh process and kill it when it writes for the n-th time below a place."""
-
-    def run(recipe, directory, place, writes):
-        command = [sys.executable, "-c", KILLED, json.dumps(recipe), str(directory), place, str(writes)]
-        environment = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
-
-    return run
-
-
 @pytest.mark.slow
 def test_a_replication_that_is_killed_in_every_stage_ends_in_the_bytes_of_one_that_was_left_alone(
-    whole, tmp_path, killed, server
+    whole, tmp_path, repository
 ):
-    replicate(whole, tmp_path / "whole")
-    places = (
-        ("/1-generate/", 4),
-        ("/killed/.staging-", 3),
-        ("/3-finetune/", 4),
-        ("/4-evaluate/", 1),
-        ("/5-export/", 0),
-    )
-    for place, writes in places:
-        killed(whole, tmp_path / "killed", place, writes)
-        assert not (tmp_path / "killed" / "replication.json").exists()
-    result = replicate(whole, tmp_path / "killed")
-    assert result.status == "completed"
-    assert claimed(tmp_path / "killed") == claimed(tmp_path / "whole")
-    names = set(claimed(tmp_path / "whole"))
-    assert names >= {
+    places = {"/1-generate/": 4, "/killed/.staging-": 3, "/3-finetune/": 4, "/4-evaluate/": 1, "/5-export/": 0}
+    command = [sys.executable, "-c", SCRIPT, json.dumps(whole), str(tmp_path), json.dumps(places)]
+    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800, check=False)
+    assert done.returncode == 0, done.stderr
+    ended, complete, whole_ones, other = json.loads(done.stdout)
+    assert ended == [[-signal.SIGKILL, None]] * len(places)
+    assert not complete
+    assert whole_ones == [[0, "completed"]] * 2
+    assert other == [0, "completed"]
+    first = claimed(tmp_path / "whole")
+    assert claimed(tmp_path / "killed") == first
+    assert first.keys() >= {
         "1-generate/records.jsonl",
         "2-curate/curated.jsonl",
         "3-finetune/adapter/adapter_model.safetensors",
         "4-evaluate/results.json",
         "5-export/hf/model.safetensors",
     }
-    other = {
-        "data": str(tmp_path / "whole" / "2-curate" / "curated.jsonl"),
-        "finetune": whole["finetune"] | {"seed": 43},
-    }
-    replicate(other, tmp_path / "other")
     adapter = "3-finetune/adapter/adapter_model.safetensors"
-    assert claimed(tmp_path / "other")[adapter] != claimed(tmp_path / "whole")[adapter]
-    rows = json.loads((tmp_path / "whole" / "4-evaluate" / "results.json").read_text(encoding="utf-8"))["set"]
-    assert rows["rows"] == 6
-    assert all("in the training data" in row["reason"] for row in rows["dropped"])
+    assert claimed(tmp_path / "other")[adapter] != first[adapter]
+    found = json.loads((tmp_path / "whole" / "4-evaluate" / "results.json").read_text(encoding="utf-8"))["set"]
+    assert (found["rows"], found["read"]) == (6, 24)
+    assert all("in the training data" in row["reason"] for row in found["dropped"])
