@@ -29,6 +29,7 @@ __all__ = [
     "Prompter",
     "QuantizationSettings",
     "Record",
+    "ReplicationResult",
     "SelfInstructConfig",
     "Template",
     "VerificationResult",
@@ -45,6 +46,7 @@ __all__ = [
     "load_records",
     "merge_adapter",
     "plan",
+    "replicate",
     "save_records",
     "verify",
 ]
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from alpaca_lora.models import LocalTeacher
     from alpaca_lora.planning import Estimate, plan
     from alpaca_lora.replication.findings import VerificationResult
+    from alpaca_lora.replication.recipe import ReplicationResult, replicate
     from alpaca_lora.replication.verification import verify
     from alpaca_lora.selfinstruct import GenerationResult, generate_instructions
     from alpaca_lora.serving import load
@@ -87,6 +90,7 @@ else:
         "LoraSettings": "alpaca_lora.config",
         "OpenAITeacher": "alpaca_lora.teachers",
         "QuantizationSettings": "alpaca_lora.config",
+        "ReplicationResult": "alpaca_lora.replication.recipe",
         "SelfInstructConfig": "alpaca_lora.config",
         "VerificationResult": "alpaca_lora.replication.findings",
         "curate": "alpaca_lora.curation",
@@ -98,6 +102,7 @@ else:
         "load_config": "alpaca_lora.config",
         "merge_adapter": "alpaca_lora.exports",
         "plan": "alpaca_lora.planning",
+        "replicate": "alpaca_lora.replication.recipe",
         "verify": "alpaca_lora.replication.verification",
     }
 

@@ -209,6 +209,9 @@ def _worth_keeping(run_dir: Path) -> bool:
     """
     if any((run_dir / name).exists() for name in (COMPLETE, "adapter")) or any(run_dir.glob("checkpoint-*")):
         return True
+    stages = run_dir.glob("[1-9]-*")  # of a replication
+    if any((stage / "curation.json").exists() or _worth_keeping(stage) for stage in stages):
+        return True
     return (run_dir / JOURNAL).exists() and _holds_work(run_dir / JOURNAL)
 
 

@@ -49,6 +49,7 @@ def test_the_facade_exports_what_this_release_promises():
         "Prompter",
         "QuantizationSettings",
         "Record",
+        "ReplicationResult",
         "SelfInstructConfig",
         "Template",
         "VerificationResult",
@@ -65,6 +66,7 @@ def test_the_facade_exports_what_this_release_promises():
         "load_records",
         "merge_adapter",
         "plan",
+        "replicate",
         "save_records",
         "verify",
     ]

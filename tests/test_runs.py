@@ -202,6 +202,16 @@ def test_a_contract_counts_once_the_run_left_something(kept, tmp_path):
     assert contract_of(tmp_path) == (WANTED if kept else None)
 
 
+@pytest.mark.parametrize(
+    ("left", "counts"),
+    [("1-generate", False), ("2-curate/curation.json", True), ("3-finetune/adapter", True), ("4-evaluate", False)],
+)
+def test_a_contract_of_stages_counts_once_one_of_them_left_something(left, counts, tmp_path):
+    enter_run(tmp_path, WANTED, resume="auto")
+    (tmp_path / left).mkdir(parents=True)
+    assert (contract_of(tmp_path) is not None) is counts
+
+
 def test_reasons_may_change(begun):
     assert enter_run(begun, changed(decisions=[]), resume="auto").notes == ()
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alpaca_lora.cli.evaluating import EvaluateOptions, report_win_rates
-from alpaca_lora.cli.generating import LOCAL_MODEL
 from alpaca_lora.cli.modes import refuse_idle
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.reporting.claims import find_bare_claims
 from alpaca_lora.reporting.wording import count, printable, with_interval
+from alpaca_lora.teachers.selection import LOCAL_MODEL
 
 if TYPE_CHECKING:
     from alpaca_lora.evaluation.outcome import EvaluationResult

@@ -188,6 +188,19 @@ def generate(arguments: list[str]) -> int:
     return generate_records(_parse(generate, arguments, GenerateOptions))
 
 
+def replicate(arguments: list[str]) -> int:
+    """Run a whole recipe with one command: generate, curate, fine-tune, evaluate, export, and a report.
+
+    Each stage is a command of its own (its --help explains its settings) in a directory of its own, 1-generate to
+    5-export, and takes what the one before it wrote. The evaluation set is kept out of the training data. The same
+    command again goes on where it was interrupted; what is finished is not done again, and another recipe is refused.
+    In the end replication.json lists every file with its SHA-256. The exit code is 3 when a budget ended a stage.
+    """
+    from alpaca_lora.cli.replicating import ReplicateOptions, replicate_recipe
+
+    return replicate_recipe(_parse(replicate, arguments, ReplicateOptions))
+
+
 def verify(arguments: list[str]) -> int:
     """Tell whether a directory is what it claims to be, untouched, and its results follow from what is stored in it.
 
@@ -229,6 +242,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check-template": check_template,
     "plan": plan,
     "inspect": inspect,
+    "replicate": replicate,
     "verify": verify,
     "doctor": doctor,
 }

@@ -18,6 +18,7 @@ __all__ = ["Terminated", "explain"]
 _RESUME = {
     "finetune": "\nnothing that was saved is lost: the same command goes on from the run's newest checkpoint",
     "generate": "\nno answer is lost: the same command goes on with those in the run's journal",
+    "replicate": "\nno finished stage is lost: the same command goes on where this one was",
 }
 _LESS_MEMORY = "; --quantization nf4, a smaller --micro-batch-size or a smaller --max-length needs less"
 

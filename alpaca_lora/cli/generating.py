@@ -2,17 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_args
-from urllib.parse import urlsplit
 
 import tyro
 
 from alpaca_lora.cli.conversation import text_flag
-from alpaca_lora.config import SelfInstructConfig, Settings
-from alpaca_lora.errors import ConfigError
+from alpaca_lora.config import SelfInstructConfig, Settings, TeacherSettings
 from alpaca_lora.reporting.wording import printable
+from alpaca_lora.teachers.selection import LOCAL_MODEL, select_teachers
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -20,13 +19,9 @@ if TYPE_CHECKING:
     from alpaca_lora.selfinstruct import Preparation
     from alpaca_lora.teachers import Teacher
 
-__all__ = ["LOCAL_MODEL", "GenerateOptions", "generate_records", "setting_flags"]
+__all__ = ["GenerateOptions", "generate_records", "setting_flags"]
 
 _RESUMABLE = 3
-_OTHERS = ("answers", "judge")
-_ENDPOINT_FLAGS = ("base_url", "completion", "api_key_env", "proxy", "deadline_seconds")
-_URL = "@http"
-LOCAL_MODEL = "smollm2-135m"
 
 
 def _flag(info: "FieldInfo") -> Any:
@@ -108,17 +103,21 @@ def generate_records(options: GenerateOptions) -> int:
     """Run one session of generation, and return 0 when it is complete, 3 when the same command can go on."""
     from alpaca_lora.selfinstruct import generate_instructions, prepare_generation, render_generation
 
-    _check_endpoint_flags(options)
-    teacher = _teacher(options, options.model, options.base_url, options.api_key_env)
-    answers, judge = _other(options, "answers"), _other(options, "judge")
+    config = options.config
+    teacher, answers, judge = select_teachers(
+        TeacherSettings(**{name: getattr(options, name) for name in TeacherSettings.model_fields}),
+        local=_local,
+        spell=lambda name: f"--{name.replace('_', '-')}",
+        connections=config.concurrency,
+    )
     if options.dry_run:
-        prepared = prepare_generation(teacher, options.output_dir, config=options.config, answers=answers, judge=judge)
+        prepared = prepare_generation(teacher, options.output_dir, config=config, answers=answers, judge=judge)
         _print_lines(_render_plan(prepared))
         return 0
     result = generate_instructions(
         teacher,
         options.output_dir,
-        config=options.config,
+        config=config,
         answers=answers,
         judge=judge,
         progress=not options.quiet,
@@ -132,65 +131,10 @@ def generate_records(options: GenerateOptions) -> int:
     return 0 if result.status == "completed" else _RESUMABLE
 
 
-def _check_endpoint_flags(options: GenerateOptions) -> None:
-    """Refuse a local teacher with what only an endpoint takes: somebody else would be asked than was named."""
-    named = [f"--{role} {given}" for role in _OTHERS if _URL in (given := getattr(options, role) or "")]
-    flags = (*_ENDPOINT_FLAGS, *(f"{role}_api_key_env" for role in _OTHERS))
-    given = [item.name for item in fields(options) if getattr(options, item.name) != item.default]
-    named += [f"--{flag.replace('_', '-')}" for flag in flags if flag in given]
-    if options.teacher == "local" and named:
-        raise ConfigError(
-            f"teacher 'local' is a model of this machine, so it has no use for {', '.join(named)}: add --teacher "
-            "openai, or leave that out"
-        )
+def _local(model: str) -> "Teacher":
+    from alpaca_lora.models import LocalTeacher
 
-
-def _teacher(options: GenerateOptions, model: str | None, base_url: str | None, api_key_env: str | None) -> "Teacher":
-    if options.teacher == "local":
-        from alpaca_lora.models import LocalTeacher
-
-        return LocalTeacher(model or LOCAL_MODEL)
-    from alpaca_lora.teachers import OPENAI_URL, OpenAITeacher
-
-    if not model:
-        raise ConfigError("teacher 'openai' needs a model: give its name at the endpoint (--model)")
-    return OpenAITeacher(
-        model,
-        base_url=base_url or OPENAI_URL,
-        chat=not options.completion,
-        api_key_env=api_key_env,
-        deadline_seconds=options.deadline_seconds,
-        connections=options.config.concurrency,
-        proxy=options.proxy,
-    )
-
-
-def _other(options: GenerateOptions, role: str) -> "Teacher | None":
-    given = getattr(options, role)
-    if given is None:
-        return None
-    model, found, rest = given.partition(_URL)
-    base_url = f"http{rest}" if found else options.base_url
-    return _teacher(options, model, base_url, _key_variable(options, role, base_url))
-
-
-def _key_variable(options: GenerateOptions, role: str, base_url: str | None) -> str | None:
-    """Return where the key for an endpoint is: that of the main one is sent to no other host."""
-    from alpaca_lora.teachers.endpoint import OPENAI_URL, is_here
-
-    own: str | None = getattr(options, f"{role}_api_key_env")
-    if own is not None:
-        return own
-    url, main = base_url or OPENAI_URL, urlsplit(options.base_url or OPENAI_URL).netloc
-    here, host = is_here(url), urlsplit(url).netloc
-    if host == main:
-        return options.api_key_env
-    if here:
-        return None
-    raise ConfigError(
-        f"--{role} asks {host}, and the key in {options.api_key_env} is for {main}, so it is not sent there: name the "
-        f"variable that holds the key for {host} with --{role}-api-key-env"
-    )
+    return LocalTeacher(model)
 
 
 def _print_lines(text: str) -> None:

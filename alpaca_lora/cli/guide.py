@@ -119,6 +119,14 @@ GUIDE = {
             "alpaca-lora inspect --data my.jsonl --base-model huggyllama/llama-7b --max-length 256 -n 10",
         ),
     ),
+    "replicate": Guide(
+        "run a whole recipe, from seed tasks to exports, with one command",
+        (
+            "alpaca-lora replicate --profile laptop --output-dir runs/laptop",
+            "alpaca-lora replicate --profile stanford-2023 --dry-run",
+            "alpaca-lora replicate --recipe my.yaml --output-dir runs/mine",
+        ),
+    ),
     "verify": Guide(
         "tell whether a directory is what it claims to be",
         (

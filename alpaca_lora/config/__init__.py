@@ -13,6 +13,7 @@ from alpaca_lora.config.settings import (
     config_reference,
     load_config,
 )
+from alpaca_lora.config.teaching import TeacherSettings
 
 __all__ = [
     "EvaluationConfig",
@@ -23,6 +24,7 @@ __all__ = [
     "QuantizationSettings",
     "SelfInstructConfig",
     "Settings",
+    "TeacherSettings",
     "config_from_dict",
     "config_reference",
     "load_config",

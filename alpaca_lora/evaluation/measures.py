@@ -104,6 +104,17 @@ class Measure:
         own |= {"rows": self.rows, "models": estimates, "differences": [asdict(item) for item in self.differences]}
         return own | ({"quantiles": self.quantiles} if self.quantiles else {})
 
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> "Measure":
+        """Return the measure that `to_json` wrote."""
+        return cls(
+            Quantity(*(written[name] for name in Quantity._fields)),
+            written["rows"],
+            {name: Estimate(one["value"], Interval(*one["interval"])) for name, one in written["models"].items()},
+            tuple(Difference(**item | {"interval": Interval(*item["interval"])}) for item in written["differences"]),
+            written.get("quantiles", {}),
+        )
+
 
 class Rows(NamedTuple):
     """One quantity of every row of one model."""

@@ -84,7 +84,7 @@ def export(
         ExportError: this format cannot hold this model.
         ParityError: the artefact does not compute what the adapter on its base computes; nothing is left behind.
     """
-    kind = _kind(format, dtype)
+    kind = find_format(format, dtype)
     target = check_output(output_dir)
     options = {"base_model": base_model, "template": template, "allow_incomplete": allow_incomplete}
     with open_origin(adapter_dir, near=target, **options) as origin:
@@ -228,7 +228,12 @@ def stored_dtype(directory: Path) -> str:
     return max(counts, key=lambda name: counts[name])
 
 
-def _kind(format: str, dtype: str | None) -> Format:
+def find_format(format: str, dtype: str | None) -> Format:
+    """Return a kind of artefact.
+
+    Raises:
+        ConfigError: there is no such format, or it cannot be written in this number format.
+    """
     if format not in FORMATS:
         raise ConfigError(f"format must be one of {', '.join(map(repr, FORMATS))}, got {format!r}")
     kind = FORMATS[format]

@@ -18,7 +18,7 @@ from alpaca_lora.selfinstruct.profiles import Profile, find_profile
 from alpaca_lora.selfinstruct.seeds import Seeds, load_seeds
 from alpaca_lora.teachers import Teacher
 
-__all__ = ["Preparation", "prepare_generation"]
+__all__ = ["Preparation", "choose_profile", "list_deviations", "prepare_generation"]
 
 _PUBLISHED_REQUIREMENTS = "c042d2a46d3bdc4fa4406deeed5951dc2dcd4ebf29ebf8237210c384f09b5b2d"
 _PUBLISHED_SEEDS = "7779004fa198fdf27cf70a159363879d8a26c53329e11b436af17b3941875f48"
@@ -73,28 +73,9 @@ class Preparation:
     @property
     def deviations(self) -> list[str]:
         """Return what differs from the generator that Stanford published, one sentence each."""
-        found = list(self.profile.deviations())
-        described = self.tasks.teacher.describe()
-        if described["model"] != _PUBLISHED_MODEL:
-            found.append(f"model: published {_PUBLISHED_MODEL!r}, here {described['model']!r}: it is no longer offered")
-        if self.tasks.teacher.chat:
-            found.append("endpoint: published completion, here chat: the prompt is one user message")
-        found.append(
-            "logit_bias: published -100 for token 50256, here none: the number means that in one tokenizer only"
-        )
-        if self.seeds.sha256 != _PUBLISHED_SEEDS:
-            found.append(f"seed tasks: published seed_tasks.jsonl, here {self.seeds.name!r} ({len(self.seeds.tasks)})")
-        if self.profile.form == "numbered" and _sha256(self.profile.requirements) != _PUBLISHED_REQUIREMENTS:
-            found.append(
-                "requirements: published prompt.txt, here the same in other words; `requirements` takes the file"
-            )
-        if self.config.novelty_threshold != 0.7 or self.config.novelty_with_input:
-            what = "instruction and input" if self.config.novelty_with_input else "the instruction"
-            found.append(f"novelty: published 0.7 on the instruction, here {self.config.novelty_threshold:g} on {what}")
-        found.append(
-            f"random numbers: published none fixed, here seed {self.config.seed}; answers are used in request order"
-        )
-        return found
+        teacher = self.tasks.teacher
+        model = str(teacher.describe()["model"])
+        return list_deviations(self.profile, self.seeds, self.config, model=model, chat=teacher.chat)
 
     def contract(self) -> Mapping[str, Any]:
         """Return what decides the rows, as JSON values; another session of the run must bring the same."""
@@ -130,14 +111,12 @@ def prepare_generation(
     for role, one in {"teacher": teacher, "answers": answers, "judge": judge}.items():
         if one is not None or role == "teacher":
             check_teacher(role, one)
-    profile = find_profile(config.profile)
+    profile = choose_profile(config)
     if profile.form == "numbered" and (config.domain or answers or judge):
         raise ConfigError(
             f"profile {profile.name!r} knows no domain and no further pass: use profile 'modern', or leave out domain, "
             "answers and judge"
         )
-    if config.requirements is not None:
-        profile = replace(profile, requirements=_read(config.requirements))
     path = None if config.seeds is None else Path(config.seeds)
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=path)
     check_budget([one for one in (teacher, answers, judge) if one is not None], config)
@@ -150,6 +129,43 @@ def prepare_generation(
         answers=None if answers is None else price_teacher(answers, config),
         judge=None if judge is None else price_teacher(judge, config),
     )
+
+
+def list_deviations(profile: Profile, seeds: Seeds, config: SelfInstructConfig, *, model: str, chat: bool) -> list[str]:
+    """Return what differs from the generator that Stanford published, one sentence each.
+
+    Args:
+        profile: how tasks are asked for.
+        seeds: the seed tasks.
+        config: the settings.
+        model: name of who writes the tasks.
+        chat: whether it is asked as in a conversation.
+    """
+    found = list(profile.deviations())
+    if model != _PUBLISHED_MODEL:
+        found.append(f"model: published {_PUBLISHED_MODEL!r}, here {model!r}: it is no longer offered")
+    if chat:
+        found.append("endpoint: published completion, here chat: the prompt is one user message")
+    found.append("logit_bias: published -100 for token 50256, here none: the number means that in one tokenizer only")
+    if seeds.sha256 != _PUBLISHED_SEEDS:
+        found.append(f"seed tasks: published seed_tasks.jsonl, here {seeds.name!r} ({len(seeds.tasks)})")
+    if profile.form == "numbered" and _sha256(profile.requirements) != _PUBLISHED_REQUIREMENTS:
+        found.append("requirements: published prompt.txt, here the same in other words; `requirements` takes the file")
+    if config.novelty_threshold != 0.7 or config.novelty_with_input:
+        what = "instruction and input" if config.novelty_with_input else "the instruction"
+        found.append(f"novelty: published 0.7 on the instruction, here {config.novelty_threshold:g} on {what}")
+    found.append(f"random numbers: published none fixed, here seed {config.seed}; answers are used in request order")
+    return found
+
+
+def choose_profile(config: SelfInstructConfig) -> Profile:
+    """Return how tasks are asked for, with the user's own words where there are some.
+
+    Raises:
+        ConfigError: the file with the words cannot be read.
+    """
+    profile = find_profile(config.profile)
+    return profile if config.requirements is None else replace(profile, requirements=_read(config.requirements))
 
 
 def _read(path: str) -> str:

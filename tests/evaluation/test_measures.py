@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from alpaca_lora.config import EvaluationConfig
 from alpaca_lora.evaluation import bootstrap_difference
 from alpaca_lora.evaluation.answering import Answered
-from alpaca_lora.evaluation.measures import measure_models, repeated_share
+from alpaca_lora.evaluation.measures import Measure, measure_models, repeated_share
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.models import RowLoss
 from alpaca_lora.records import Record
@@ -65,6 +66,12 @@ def test_losses_per_token_of_two_tokenizers_are_not_subtracted():
     loss, bits, *_ = measure_models(TASKS[:2], {"one": one, "other": other}, CONFIG)
     assert (loss.quantity.key, loss.differences) == ("loss", ())
     assert (bits.quantity.key, len(bits.differences)) == ("bits_per_byte", 1)
+
+
+def test_what_is_written_is_read_back(measures):
+    for measure in measures.values():
+        written = json.loads(json.dumps(measure.to_json()))
+        assert Measure.from_json(written) == measure
 
 
 def test_perplexity_stands_beside_the_loss(measures):

@@ -1,0 +1,54 @@
+import pytest
+
+from alpaca_lora.replication.ahead import all_deviations, look_ahead
+from alpaca_lora.replication.reading import load_recipe
+from alpaca_lora.replication.stages import Work
+
+
+@pytest.fixture
+def outlooks(tmp_path, monkeypatch):
+    """What the stages of a recipe would do, by stage."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    def look(recipe):
+        return {item.stage: item for item in look_ahead(Work(load_recipe(recipe), tmp_path))}
+
+    return look
+
+
+def test_a_plan_tells_memory_and_time_where_the_model_is_known(outlooks, monkeypatch):
+    asked = {"data": "a.jsonl", "finetune": {"base_model": "tinyllama-1.1b", "preset": "alpaca-qlora-24gb"}}
+    monkeypatch.setattr("alpaca_lora.replication.ahead._check_base", lambda work: pytest.fail("a model was looked for"))
+    said = outlooks(asked)["finetune"].said
+    assert said[0] == "tinyllama-1.1b on a.jsonl"
+    assert said[1].startswith("fits a 4090: ")
+    assert "by its data sheet" in said[1]
+
+
+def test_inputs_are_shown_by_their_place_in_the_directory(outlooks):
+    stages = outlooks({"generate": {}, "data": "alpaca-mini", "curate": {"against": ["a.jsonl"]}, "finetune": {}})
+    assert stages["curate"].said == ("cleans 1-generate/joined.jsonl", "drops what is like a.jsonl")
+    assert stages["finetune"].said[0] == "smollm2-135m on 2-curate/curated.jsonl"
+
+
+def test_an_evaluation_says_which_rows_and_who_judges_and_what_it_lacks(outlooks):
+    recipe = {
+        "data": "a.jsonl",
+        "finetune": {"base_model": "tinyllama-1.1b"},
+        "evaluate": {"rows": 5, "judge": "openai", "judge_model": "m", "budget_usd": 1.0},
+    }
+    said = outlooks(recipe)["evaluate"].said
+    assert said[:2] == (
+        "adapter and base on at most 5 rows of what the run holds out of a.jsonl; rows trained on are left out",
+        "judged by m",
+    )
+    assert said[2].startswith("to be mended first: the environment variable OPENAI_API_KEY holds no key")
+
+
+def test_deviations_of_the_generator_need_no_key(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    found = all_deviations(load_recipe({"generate": {"teacher": "openai", "model": "m", "completion": True}}))
+    assert "generate: model: published 'text-davinci-003', here 'm': it is no longer offered" in found
+    assert not any("here chat" in text for text in found)
+    chatting = all_deviations(load_recipe({"generate": {"teacher": "openai", "model": "m"}}))
+    assert any("here chat" in text for text in chatting)
