@@ -95,7 +95,7 @@ def _render_plan(source: "str | Path", output_dir: str) -> Iterator[str]:
     work = Work(load_recipe(source), Path(output_dir).expanduser().resolve())
     recipe = work.recipe
     yield f"{recipe.name}: {len(recipe.stages)} stages in {output_dir}, nothing done yet"
-    yield from (text for text in (recipe.description, recipe.source and f"after {recipe.source}") if text)
+    yield from (text for text in (recipe.description, recipe.source and f"source: {recipe.source}") if text)
     for outlook in look_ahead(work):
         yield ""
         yield f"{outlook.directory}{' (done already)' if outlook.finished else ''}"

@@ -33,9 +33,11 @@ def render_replication(work: Work, figures: Sequence[StageFigures], deviations: 
     """
     recipe = work.recipe
     name = escaped(recipe.name)
-    about = [f'<p class="card">{escaped(recipe.description)}</p>'] if recipe.description else []
+    about = f'<p class="card">{escaped(recipe.description)}</p>' if recipe.description else ""
     if recipe.source:
-        about.append(f'<p class="note">After: {_link(recipe.source, recipe.source)}</p>')
+        web = recipe.source.startswith("https://")
+        shown = _link(recipe.source, recipe.source) if web else escaped(recipe.source)
+        about += f'<p class="note">Source: {shown}</p>'
     source = recipe.source if recipe.source.startswith("https://") else "the original"
     return render_page(
         eyebrow="Replication report",
@@ -48,7 +50,7 @@ def render_replication(work: Work, figures: Sequence[StageFigures], deviations: 
         ],
         body="\n".join(
             (
-                *about,
+                section("What it is", about),
                 *(_stage(work, item) for item in figures),
                 section("What was done otherwise", bullets(deviations, "reasons card"), f"than in {escaped(source)}"),
                 section("The same again", f'<pre class="command">{escaped(chr(10).join(commands(work)))}</pre>'),
