@@ -1,4 +1,4 @@
-"""Two steps of QLoRA on the shape of Llama-2-7B on any machine with 12 GB: random weights and tokens, no download.
+"""Two steps of QLoRA on the shape of Llama-2-7B on any machine with 12 GB: random weights, no download.
 
 Run:  python examples/07_seven_billion.py      (many minutes; with `smollm2-135m 64` behind it, seconds)
 """
@@ -13,8 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from alpaca_lora import load_config
 from alpaca_lora.adapters import attach_adapter
 from alpaca_lora.kernels import apply
-from alpaca_lora.planning import config_of, shape_of
-from alpaca_lora.planning.memory import items_of
+from alpaca_lora.planning import config_of, memory, shape_of
+from alpaca_lora.records import read_dataset
 from alpaca_lora.training.recording import memory_bytes
 
 
@@ -25,9 +25,9 @@ def random_model(name: str) -> torch.nn.Module:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     for path, layer in list(model.named_modules()):
         if isinstance(layer, torch.nn.Linear) and path != "lm_head":
-            small = bnb.nn.Linear4bit(layer.in_features, layer.out_features, bias=False, device="meta")
-            small.weight = bnb.nn.Params4bit(torch.randn(layer.weight.shape) * 0.02, quant_type="nf4").to("cpu")
-            model.set_submodule(path, small)
+            model.set_submodule(path, bnb.nn.Linear4bit(layer.in_features, layer.out_features, False, device="meta"))
+            weight = bnb.nn.Params4bit(torch.randn(layer.weight.shape) * 0.02, quant_type="nf4")
+            model.get_submodule(path).weight = weight.to("cpu")
         elif hasattr(layer, "weight"):
             size = layer.weight.shape
             layer.weight = torch.nn.Parameter(torch.ones(size) if len(size) == 1 else torch.randn(size) * 0.02)
@@ -37,18 +37,18 @@ def random_model(name: str) -> torch.nn.Module:
 
 
 def main(name: str = "llama-2-7b", tokens: int = 512) -> None:
-    """Train twice on one row; print losses, speed, and the peak of memory beside the plan's."""
+    """Train twice on a row of the packaged records, a token for a byte; print losses, speed, peak of memory and plan."""
     settings = {"max_length": tokens, "packing": False, "precision": "fp32", "gradient_checkpointing": True}
     config = load_config(None, settings | {"quantization": "nf4", "kernels.nf4_cache_gib": 0.0})
-    plan = sum(item.bytes for item in items_of(shape_of(name), config, device="cpu", memory_bytes=0))
+    plan = sum(item.bytes for item in memory.items_of(shape_of(name), config, device="cpu", memory_bytes=0))
     model = attach_adapter(random_model(name), config.lora, base_dir="")
     fast_path = apply(model, config.kernels, longest_record=tokens, checkpointed=True)
-    ids = torch.randint(model.config.vocab_size, (1, tokens))
-    row = {"input_ids": ids, "labels": ids, "real_tokens": torch.tensor([tokens])}
+    text = "\n".join(f"{row.instruction}\n{row.output}" for row in read_dataset("alpaca-mini").records)
+    ids = torch.tensor([list(text.encode()[:tokens])])
     optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-3, fused=True)
     for step in (1, 2):
         began = time.monotonic()
-        loss = fast_path.loss(row, tokens - 1)
+        loss = fast_path.loss({"input_ids": ids, "labels": ids, "real_tokens": torch.tensor([tokens])}, tokens - 1)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
