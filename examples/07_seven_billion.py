@@ -37,7 +37,7 @@ def random_model(name: str) -> torch.nn.Module:
 
 
 def main(name: str = "llama-2-7b", tokens: int = 512) -> None:
-    """Train twice on a row of the packaged records, a token for a byte; print losses, speed, peak of memory and plan."""
+    """Train twice on the first bytes of the packaged records; print losses, speed, and the peak beside the plan."""
     settings = {"max_length": tokens, "packing": False, "precision": "fp32", "gradient_checkpointing": True}
     config = load_config(None, settings | {"quantization": "nf4", "kernels.nf4_cache_gib": 0.0})
     plan = sum(item.bytes for item in memory.items_of(shape_of(name), config, device="cpu", memory_bytes=0))
