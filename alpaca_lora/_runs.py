@@ -128,11 +128,9 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str, write:
         return Entry(complete=False)
     if resume == "never":
         raise RunError(f"{str(run_dir)!r} holds a run already and resume is 'never': give a new output_dir")
-    kinds = [one.get("kind", "fine-tuning") for one in (old, contract)]
-    if kinds[0] != kinds[1]:
-        raise RunError(
-            f"{str(run_dir)!r} holds another kind of run ({kinds[0]}, not {kinds[1]}): give a new output_dir"
-        )
+    was, now = (one.get("kind", "fine-tuning") for one in (old, contract))
+    if was != now:
+        raise RunError(f"{str(run_dir)!r} holds another kind of run ({was}, not {now}): give a new output_dir")
     differences = _differences(old, contract)
     if old.get("processes") != contract.get("processes"):  # they share the same batch in other parts
         differences.pop("config.micro_batch_size", None)
