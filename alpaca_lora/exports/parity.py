@@ -233,8 +233,11 @@ def judge(parity: Parity, faults: Sequence[Fault]) -> None:
         and parity.agreement >= limits.agreement
     )
     if not held:
+        finer = {"f32": "", "f16": "f32"}.get(parity.dtype, "f16 or f32")
+        advice = f". If rounding undoes some of the training, a finer format keeps it: --dtype {finer}" if finer else ""
         raise ParityError(
-            f"[logits] {what}, although every weight is right {figures}: {parity.dtype} allows {limits}",
+            f"[logits] {what}, although every weight is right {figures}; {parity.dtype} allows a difference of "
+            f"{limits.logit_delta:g}, KL {limits.mean_kl:g}, agreement {limits.agreement:.0%}{advice}",
             code="logits",
             tensor=None,
         )

@@ -133,6 +133,19 @@ def test_right_weights_in_a_wrong_configuration_are_caught(gate, merged, tmp_pat
     assert (caught.value.code, caught.value.tensor) == ("logits", None)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "advice"),
+    [("f32", None), ("f16", "--dtype f32"), ("bf16", "--dtype f16 or f32"), ("q8_0", "--dtype f16")],
+)
+def test_where_rounding_may_be_the_cause_a_finer_format_is_named(dtype, advice):
+    found = {"max_logit_delta": 0.5, "mean_kl": 0.01, "max_kl": 0.1, "agreement": 0.4}
+    parity = Parity("hf", dtype, "f32", "original", prompts=8, positions=113, tensors=7, **found)
+    with pytest.raises(ParityError, match="agreement 40.0%") as caught:
+        judge(parity, [])
+    assert ("--dtype" in str(caught.value)) == (advice is not None)
+    assert (advice or "") in str(caught.value)
+
+
 def test_logits_are_compared_as_distributions():
     reference = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
     shifted = compare_logits(reference, reference + 5)
