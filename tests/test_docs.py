@@ -19,6 +19,7 @@ from alpaca_lora.cli.commands import COMMANDS
 from alpaca_lora.cli.legacy import translate
 from alpaca_lora.config import FinetuneConfig, config_reference, load_config
 from alpaca_lora.planning import available_presets
+from alpaca_lora.replication.reading import load_recipe
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -250,13 +251,16 @@ def test_a_block_that_prints_something_else_is_noticed(run_python, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [block.text for name in DOCUMENTS for _, block in blocks_of(read(name)) if block.language == "yaml"],
+    ("name", "text"),
+    [(name, block.text) for name in DOCUMENTS for _, block in blocks_of(read(name)) if block.language == "yaml"],
 )
-def test_a_settings_file_in_the_documentation_is_accepted(text, tmp_path):
+def test_a_file_of_settings_or_a_recipe_in_the_documentation_is_accepted(name, text, tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text(text, encoding="utf-8")
-    assert load_config(path) != FinetuneConfig()
+    if name == "docs/how-to/replicate.md":
+        assert load_recipe(path).finetune
+    else:
+        assert load_config(path) != FinetuneConfig()
 
 
 @pytest.mark.slow

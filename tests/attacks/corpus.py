@@ -61,6 +61,7 @@ USES = {
         "finetune --dry-run --config {it} --data {records} --output-dir OUT --base-model {base} --quiet",
         "inspect --config {it} --data {records} --base-model {base}",
         "plan --config {it} --model {base}",
+        "replicate --recipe {it} --dry-run --output-dir OUT",
     ),
     "template": (
         "finetune --dry-run --template {it} --data {records} --output-dir OUT " + _TRAIN,
