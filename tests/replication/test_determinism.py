@@ -9,7 +9,7 @@ from alpaca_lora.replication.findings import Sheet
 from alpaca_lora.training.progress import Progress
 
 CHECKS = ("files", "contract", "end", "metrics", "report", "checkpoints", "sidecar", "data", "adapter")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_gates")]
 
 
 @pytest.fixture

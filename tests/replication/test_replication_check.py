@@ -13,7 +13,7 @@ from alpaca_lora.replication.findings import Sheet
 from alpaca_lora.replication.replication_check import check_replication
 from alpaca_lora.training.progress import Progress
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_gates")]
 
 STAGES = ("1-generate", "2-curate", "3-finetune", "4-evaluate", "5-export")
 

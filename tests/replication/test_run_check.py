@@ -9,7 +9,7 @@ import pytest
 from alpaca_lora._files import sha256_of
 from alpaca_lora._seals import seal
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_gates")]
 
 CHECKS = dict.fromkeys(
     ("files", "contract", "end", "metrics", "report", "checkpoints", "sidecar", "data", "adapter"), "passed"
