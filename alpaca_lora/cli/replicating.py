@@ -49,12 +49,12 @@ def replicate_recipe(options: ReplicateOptions) -> int:
     Raises:
         ConfigError: not one of --profile and --recipe.
     """
-    from alpaca_lora.replication.profile_files import available_profiles, known_profiles
+    from alpaca_lora.config.packaged import PROFILES
 
     if (options.profile is None) == (options.recipe is None):
-        raise ConfigError(f"give one of --profile NAME and --recipe FILE; {known_profiles('')}")
-    if options.profile is not None and options.profile not in available_profiles():
-        raise ConfigError(f"unknown profile {options.profile!r}; {known_profiles(options.profile)}")
+        raise ConfigError(f"give one of --profile NAME and --recipe FILE; {PROFILES.choices()}")
+    if options.profile is not None and options.profile not in PROFILES.names():
+        raise ConfigError(PROFILES.unknown(options.profile))
     source, output_dir = _source(options)
     if options.dry_run:
         print("\n".join(map(printable, _render_plan(source, output_dir))))
@@ -94,9 +94,11 @@ def _render_plan(source: "str | Path", output_dir: str) -> Iterator[str]:
 
     work = Work(load_recipe(source), Path(output_dir).expanduser().resolve())
     recipe = work.recipe
-    yield f"{recipe.name}: {len(recipe.stages)} stages in {output_dir}, nothing done yet"
+    outlooks = look_ahead(work)
+    done = sum(outlook.finished for outlook in outlooks)
+    yield f"{recipe.name}: {len(outlooks)} stages in {output_dir}, {done or 'none'} of them done"
     yield from (text for text in (recipe.description, recipe.source and f"source: {recipe.source}") if text)
-    for outlook in look_ahead(work):
+    for outlook in outlooks:
         yield ""
         yield f"{outlook.directory}{' (done already)' if outlook.finished else ''}"
         yield from (f"  {line}" for text in outlook.said for line in text.splitlines())

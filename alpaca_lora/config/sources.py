@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora.config.faults import Place
-from alpaca_lora.config.preset_files import available_presets, known_presets, preset_document
+from alpaca_lora.config.packaged import PRESETS
 from alpaca_lora.config.rules import as_method
 from alpaca_lora.config.yaml_files import read_settings
 from alpaca_lora.errors import ConfigError
@@ -28,15 +28,15 @@ def settings_from(source: str | Path | None) -> tuple[dict[str, Any], dict[Place
     """
     if source is None:
         return {}, {}
-    if isinstance(source, str) and source in available_presets():
-        return preset_document(source).values["config"], {}
+    if isinstance(source, str) and source in PRESETS.names():
+        return PRESETS.document(source).values["config"], {}
     document = read_settings(_existing(source))
     lines = {place: f"{document.name}:{line}" for place, line in document.lines.items()}
     values = {name: value for name, value in document.values.items() if name != "preset"}
     start = document.values.get("preset")
-    if "preset" in document.values and start not in available_presets():
-        raise ConfigError(f"{lines[('preset',)]}: unknown preset {start!r}; {known_presets(start)}")
-    return (overlaid(preset_document(start).values["config"], values) if start else values), lines
+    if "preset" in document.values and start not in PRESETS.names():
+        raise ConfigError(f"{lines[('preset',)]}: {PRESETS.unknown(start)}")
+    return (overlaid(PRESETS.document(start).values["config"], values) if start else values), lines
 
 
 def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,5 +71,5 @@ def _existing(source: str | Path) -> Path:
     if path.is_file():
         return path
     raise ConfigError(
-        f"{str(source)!r} is neither a preset nor a file; {known_presets(source)}; the path of a YAML file also works"
+        f"{str(source)!r} is neither a preset nor a file; {PRESETS.choices(source)}; the path of a YAML file also works"
     )

@@ -6,9 +6,11 @@ A preset is data, one YAML file each. This module reads them; which settings the
 from dataclasses import dataclass
 
 from alpaca_lora.config import FinetuneConfig, config_from_dict
-from alpaca_lora.config.preset_files import available_presets, preset_document
+from alpaca_lora.config.packaged import PRESETS
 
 __all__ = ["Preset", "available_presets", "preset"]
+
+available_presets = PRESETS.names
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def preset(name: str) -> Preset:
     Raises:
         ConfigError: no preset has this name.
     """
-    values = preset_document(name).values
+    values = PRESETS.document(name).values
     return Preset(
         name=name,
         description=values["description"],

@@ -22,7 +22,7 @@ def check_curation(directory: Path, sheet: Sheet, scratch: Path) -> None:
         sheet: takes what is found.
         scratch: an empty directory.
     """
-    counts = sheet.read("counts", lambda: _read_counts(directory), lambda said: f"{_described(said)}")
+    counts = sheet.read("counts", lambda: _read_counts(directory), _described)
     if counts is None:
         sheet.skip(("records",), f"{CONTRACT} cannot be read")
         return

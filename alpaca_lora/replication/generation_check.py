@@ -33,12 +33,16 @@ def check_generation(directory: Path, sheet: Sheet, scratch: Path) -> None:
         sheet: takes what is found.
         scratch: an empty directory.
     """
-    summary = sheet.read("end", lambda: read_object(directory / SUMMARY), lambda said: f"{_end(said)}")
+    summary = sheet.read("end", lambda: read_object(directory / SUMMARY), _end)
     if summary is None:
         sheet.skip(("records", "ledger"), f"{SUMMARY} cannot be read")
         return
     result = sheet.read(
-        "records", lambda: _replay(directory, summary, scratch), lambda done: _follow(directory, summary, done)
+        "records",
+        lambda: _replay(directory, summary, scratch),
+        lambda _: (
+            f"{' and '.join(_files_of(summary))} follow from the {summary['requests']} stored answers, byte for byte"
+        ),
     )
     if result is None:
         sheet.skip(("ledger",), "the answers could not be replayed")
@@ -107,13 +111,16 @@ def _require(settings: Mapping[str, Any], contract: Mapping[str, Any]) -> None:
         raise Unchecked(f"the requirements {requirements!r} are not those of then")
 
 
-def _follow(directory: Path, summary: Mapping[str, Any], result: GenerationResult) -> str:
+def _files_of(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the files that follow from the answers: what ended an unfinished run is in no journal."""
+    return (RECORDS, DECISIONS) if summary["status"] == "completed" else (RECORDS,)
+
+
+def _follow(directory: Path, summary: Mapping[str, Any], result: GenerationResult) -> None:
     """Compare what the answers give with what is stored."""
-    names = (RECORDS, DECISIONS) if summary["status"] == "completed" else (RECORDS,)
-    for name in names:
+    for name in _files_of(summary):
         if (directory / name).read_bytes() != (result.output_dir / name).read_bytes():
             raise RunError(f"{name} does not follow from the answers in {JOURNAL}: generate into a new directory")
-    return f"{' and '.join(names)} follow from the {summary['requests']} stored answers, byte for byte"
 
 
 def _compare_bills(summary: Mapping[str, Any], result: GenerationResult) -> str:

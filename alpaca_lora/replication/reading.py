@@ -15,13 +15,12 @@ from pydantic import ValidationError
 
 from alpaca_lora.config import Settings
 from alpaca_lora.config.faults import Place, config_error, shown
-from alpaca_lora.config.preset_files import available_presets, known_presets, preset_document
+from alpaca_lora.config.packaged import PRESETS, PROFILES
 from alpaca_lora.config.sources import overlaid
 from alpaca_lora.config.yaml_files import read_settings
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.exports.recipe import find_format
 from alpaca_lora.replication.outline import Recipe, disagreements, each
-from alpaca_lora.replication.profile_files import available_profiles, known_profiles, profile_document
 from alpaca_lora.replication.sections import SECTIONS, CurateSection, ExportSection
 
 __all__ = ["load_recipe"]
@@ -52,12 +51,12 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     lines: dict[Place, str] = {}
     if isinstance(source, Mapping):
         values = dict(source)
-    elif isinstance(source, str) and source in available_profiles():
+    elif isinstance(source, str) and source in PROFILES.names():
         values = {"profile": source}
     else:
         path = Path(source).expanduser()
         if not path.is_file():
-            raise ConfigError(f"{str(source)!r} is neither a profile nor a file; {known_profiles(source)}")
+            raise ConfigError(f"{str(source)!r} is neither a profile nor a file; {PROFILES.choices(source)}")
         document = read_settings(path)
         values, lines = document.values, {place: f"{document.name}:{line}" for place, line in document.lines.items()}
     return _Reader(values, lines).read()
@@ -108,10 +107,10 @@ class _Reader:
         if "profile" not in self.values:
             return
         name = self.values["profile"]
-        if name not in available_profiles():
-            self.faults.append(self._at(("profile",), f"unknown profile {name!r}; {known_profiles(name)}"))
+        if name not in PROFILES.names():
+            self.faults.append(self._at(("profile",), PROFILES.unknown(name)))
             return
-        below = {"name": name, **profile_document(str(name)).values}
+        below = {"name": name, **PROFILES.document(str(name)).values}
         merged = dict(below)
         for key, value in self.values.items():
             if key in SECTIONS and isinstance(value, Mapping) and isinstance(below.get(key), Mapping):
@@ -184,10 +183,10 @@ class _Reader:
         if "preset" not in values:
             return values
         name = values.pop("preset")
-        if name not in available_presets():
-            faults.append(self._at((*place, "preset"), f"unknown preset {name!r}; {known_presets(name)}"))
+        if name not in PRESETS.names():
+            faults.append(self._at((*place, "preset"), PRESETS.unknown(name)))
             return values
-        document = preset_document(str(name)).values
+        document = PRESETS.document(str(name)).values
         self.changed += [f"finetune: {text}" for text in document["deviations"]]
         return overlaid(document["config"], values)
 

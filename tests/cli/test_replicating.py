@@ -4,7 +4,7 @@ import re
 import pytest
 
 from alpaca_lora.cli import main
-from alpaca_lora.replication.profile_files import available_profiles
+from alpaca_lora.config.packaged import PROFILES
 from tests.scripted_teacher import ScriptedTeacher
 
 RECIPE = """\
@@ -103,7 +103,7 @@ def test_settings_of_an_endpoint_are_called_by_their_names_in_the_recipe(replica
     )
 
 
-@pytest.mark.parametrize("name", available_profiles())
+@pytest.mark.parametrize("name", PROFILES.names())
 def test_a_dry_run_shows_every_stage_and_deviation_and_leaves_nothing(name, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -128,7 +128,7 @@ def test_a_dry_run_names_what_has_to_be_mended_and_what_it_costs(capsys, monkeyp
 def test_the_help_lists_the_profiles_that_there_are(capsys):
     assert main(["replicate", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert all(name in said for name in available_profiles())
+    assert all(name in said for name in PROFILES.names())
 
 
 @pytest.mark.parametrize(

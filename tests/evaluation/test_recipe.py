@@ -10,7 +10,7 @@ from alpaca_lora.errors import ConfigError, CoverageError, ModelError, RecordErr
 from alpaca_lora.evaluation import ModelOutput, load_annotations, load_model_outputs, save_model_outputs
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.records import Record, save_records
-from alpaca_lora.teachers import Answer, Usage
+from tests.length_judge import LikesLength
 
 WORDS = ["apple", "harbour", "quartz", "meadow", "violin", "comet", "lantern", "glacier"]
 ROWS = [Record(f"Write about the {word}.", "" if n % 2 else f"Input {n}", f"A {word}.") for n, word in enumerate(WORDS)]
@@ -37,32 +37,6 @@ def run(adapter, data, tmp_path):
         return evaluate(which, tmp_path / name, config=EvaluationConfig(**config), progress=False, **given)
 
     return run
-
-
-class LikesLength:
-    """A judge that finds the longer answer better, whatever the order."""
-
-    free, chat, model, notes = True, False, "ruler", ()
-
-    def __init__(self, silent=False):
-        self.silent = silent
-
-    def describe(self):
-        return {"kind": "test", "model": self.model}
-
-    def most_prompt_tokens(self, request):
-        return len(request.prompt)
-
-    def redact(self, text):
-        return text
-
-    async def answer(self, request):
-        first, second = (request.prompt.split(f"<answer-{letter}-")[1].split("</answer-")[0] for letter in "AB")
-        text = "" if self.silent else f'{{"verdict": "{"A" if len(first) > len(second) else "B"}"}}'
-        return Answer(text=text, finish="stop", usage=Usage(1, 1))
-
-    async def close(self):
-        pass
 
 
 def test_losses_are_those_of_training_and_each_token_counts_once(run, adapter):

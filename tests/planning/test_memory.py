@@ -1,10 +1,11 @@
 """The items of a plan are the tensors of this code: counted here on a tiny model, in benchmarks on real shapes."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from alpaca_lora.config import FinetuneConfig, KernelSettings, LoraSettings, QuantizationSettings
+from alpaca_lora.config import FinetuneConfig, KernelSettings, LoraSettings, QuantizationSettings, load_config
 from alpaca_lora.planning import shape_of
 from alpaca_lora.planning.memory import adapter_parameters, checkpoint_bytes, checkpointed_layers, items_of
 
@@ -124,3 +125,16 @@ def test_what_no_gpu_has_measured_says_so():
 
 def test_a_checkpoint_holds_adapter_and_optimizer():
     assert checkpoint_bytes(1000, config()) == 12_000
+
+
+def test_the_plan_says_what_a_7b_took_on_a_cpu(repository):
+    found = json.loads((repository / "benchmarks/results/seven_billion/2026-11-28.json").read_text(encoding="utf-8"))
+    settings = load_config(None, found["settings"])
+    planned = sum(item.bytes for item in items_of(shape_of(found["shape"]), settings, device="cpu", memory_bytes=0))
+    assert -0.05 <= planned / (found["peak_gib"] * GIB) - 1 <= 0.1
+
+
+def test_only_tensors_that_are_not_mapped_leave_holes(monkeypatch):
+    mapped = items("cpu")["allocator slack"]
+    monkeypatch.setattr("alpaca_lora.planning.memory.WIDE", SHAPE.width + 1)
+    assert items("cpu")["allocator slack"] > 2 * mapped

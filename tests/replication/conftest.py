@@ -10,7 +10,7 @@ import pytest
 from alpaca_lora._files import sha256_of
 from alpaca_lora._seals import seal
 from alpaca_lora.records import Record, save_records
-from alpaca_lora.teachers import Answer, Usage
+from tests.length_judge import LikesLength
 from tests.scripted_teacher import ScriptedTeacher
 
 STAGES = ("1-generate", "2-curate", "3-finetune", "4-evaluate", "5-export")
@@ -29,29 +29,6 @@ TRAINED = {
     "max_length": 512,
     "lora": {"rank": 4, "alpha": 8.0, "dropout": 0.1},
 }
-
-
-class LikesLength:
-    """A judge that finds the longer answer better, whatever the order."""
-
-    free, chat, model, notes = True, False, "ruler", ()
-
-    def describe(self):
-        return {"kind": "test", "model": self.model}
-
-    def most_prompt_tokens(self, request):
-        return len(request.prompt)
-
-    def redact(self, text):
-        return text
-
-    async def answer(self, request):
-        first, second = (request.prompt.split(f"<answer-{letter}-")[1].split("</answer-")[0] for letter in "AB")
-        text = f'{{"verdict": "{"A" if len(first) > len(second) else "B"}"}}'
-        return Answer(text=text, finish="stop", usage=Usage(1, 1))
-
-    async def close(self):
-        pass
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import pytest
 
 from alpaca_lora import errors
 from alpaca_lora.config.faults import settings_of
-from alpaca_lora.replication.profile_files import available_profiles
+from alpaca_lora.config.packaged import PROFILES
 from alpaca_lora.replication.reading import load_recipe
 from alpaca_lora.replication.sections import SECTIONS
 
@@ -133,7 +133,7 @@ def test_stages_in_another_order_are_refused(file):
         ),
         (
             {**SMALL, "profile": "laptp"},
-            "unknown profile 'laptp'; did you mean 'laptop'? profiles: " + ", ".join(available_profiles()),
+            "unknown profile 'laptp'; did you mean 'laptop'? profiles: " + ", ".join(PROFILES.names()),
         ),
     ],
 )
@@ -162,7 +162,7 @@ def test_a_file_may_start_from_a_profile_and_each_change_is_a_deviation(file):
     ]
 
 
-@pytest.mark.parametrize("name", available_profiles())
+@pytest.mark.parametrize("name", PROFILES.names())
 def test_a_profile_says_where_it_is_from_and_what_it_does_otherwise(name):
     recipe = load_recipe(name)
     assert recipe.name == name
@@ -172,7 +172,7 @@ def test_a_profile_says_where_it_is_from_and_what_it_does_otherwise(name):
     assert all(text.endswith(".") for text in recipe.deviations)
 
 
-@pytest.mark.parametrize("name", available_profiles())
+@pytest.mark.parametrize("name", PROFILES.names())
 def test_what_a_recipe_writes_of_itself_is_the_same_recipe(name, tmp_path):
     recipe = load_recipe(name)
     path = tmp_path / "recipe.json"
