@@ -19,7 +19,7 @@ class Prompter:
     written for it keeps working.
 
     Args:
-        template: name of a built-in template, path of a JSON file, or a `Template`.
+        template: name of a built-in template, path of a JSON file, or a `Template`; `""` is `alpaca`, as it was there.
 
     Raises:
         UnknownTemplateError: there is no template of this name, or no such file.
@@ -47,7 +47,7 @@ class Prompter:
     """
 
     def __init__(self, template: str | Path | Template = "alpaca") -> None:
-        self._template = template if isinstance(template, Template) else load_template(template)
+        self._template = template if isinstance(template, Template) else load_template(template or "alpaca")
         self._with_input, _ = scan(self._template.prompt_input)
         self._without_input, _ = scan(self._template.prompt_no_input)
 

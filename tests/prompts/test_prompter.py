@@ -23,6 +23,10 @@ def test_the_default_template_is_alpaca():
     assert repr(Prompter()) == "Prompter('alpaca')"
 
 
+def test_an_empty_name_is_the_default_as_in_the_scripts_of_alpaca_lora():
+    assert Prompter("").template == load_template("alpaca")
+
+
 def test_a_template_object_is_taken_as_it_is():
     template = load_template("vigogne")
     assert Prompter(template).template is template
