@@ -12,6 +12,7 @@ import statistics
 from typing import Any
 
 import gate
+import provenance
 import report
 import results
 import run
@@ -64,16 +65,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default=provenance.fastest_precision())
     given = parser.parse_args()
-    bench = run.prepare(given.rows)
+    bench = run.prepare(given.rows, given.precision)
     reference = run.refer(bench)
     cells: dict[str, list[dict[str, Any]]] = {name: [] for name in variants()}
     for _ in range(given.rounds):
         for name, settings in variants().items():
             cells[name].append(measure(bench, settings, reference))
             print(f"{name}: {cells[name][-1]['tokens_per_second']:.0f} tokens/s", flush=True)
-    content = run.stamp(cells) | {"workload": bench.workload}
-    intro = f"{given.rows} rows, medians of {given.rounds} rounds, {content['date']}."
+    content = run.stamp(cells) | {"workload": bench.workload, "precision": given.precision}
+    intro = f"{given.rows} rows, medians of {given.rounds} rounds, {given.precision}, {content['date']}."
     report.publish_table("ablation", content, f"{intro}\n\n{table(cells)}")
 
 

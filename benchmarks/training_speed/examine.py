@@ -2,7 +2,7 @@
 
 Run:  python benchmarks/training_speed/examine.py WORKLOAD REFERENCE DIRECTORY … --base DIR
 
-Prints one JSON object per directory. The adapters are scored by this library's own scoring on the bfloat16 base.
+Prints one JSON object per directory. This library's own scoring is used, on the base in one precision.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from alpaca_lora.models import load_base_model, mean_loss, row_losses
 Tensors = dict[str, torch.Tensor]
 
 
-def heldout_loss(base_dir: Path, adapter: Path, heldout: list[dict[str, list[int]]]) -> float:
+def heldout_loss(base_dir: Path, precision: str, adapter: Path, heldout: list[dict[str, list[int]]]) -> float:
     """Return the loss per supervised token of the held-out rows under an adapter."""
-    base: Any = load_base_model(base_dir, precision="bf16")
+    base: Any = load_base_model(base_dir, precision=precision)
     model = PeftModel.from_pretrained(base, str(adapter))
     return mean_loss(row_losses(model, [(row["input_ids"], row["labels"]) for row in heldout]))
 
@@ -44,12 +44,13 @@ def main() -> None:
     parser.add_argument("reference", type=Path)
     parser.add_argument("directories", type=Path, nargs="+")
     parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     given = parser.parse_args()
     heldout = json.loads(given.workload.read_text(encoding="utf-8"))["heldout"]
     expected = load_file(given.reference / "gradients.safetensors")
     for directory in given.directories:
         seen = {
-            "heldout_loss": heldout_loss(given.base, directory / "adapter", heldout),
+            "heldout_loss": heldout_loss(given.base, given.precision, directory / "adapter", heldout),
             "cosines": cosines(load_file(directory / "gradients.safetensors"), expected),
         }
         print(json.dumps(seen), flush=True)

@@ -28,6 +28,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def fastest_precision() -> str:
+    """Return bf16 where the processor has units for it, else fp32, as `finetune` decides."""
+    return "bf16" if {"avx512_bf16", "amx_bf16"} & set(machine()["flags"]) else "fp32"
+
+
 def commit() -> dict[str, Any]:
     """Return the commit of this checkout, and whether files differ from it."""
 

@@ -12,8 +12,8 @@ from typing import Any
 import results
 
 README = Path(__file__).parents[1] / "README.md"
-CHART = Path(__file__).parent / "speed.svg"
-BEGIN, END = "<!-- training_speed:begin -->", "<!-- training_speed:end -->"
+NAMES = {"bf16": "training_speed_bf16", "fp32": "training_speed_fp32"}
+"""What stands between markers of these names, and in charts of these names, by precision."""
 TITLES = {
     "ours": "alpaca-lora",
     "unsloth": "Unsloth",
@@ -71,20 +71,21 @@ def _cell(text: str) -> str:
 def section(content: Mapping[str, Any]) -> str:
     """Return what stands between the markers: where and what was measured, and the table."""
     machine, workload, reference = content["machine"], content["workload"], content["reference"]
+    precision = content.get("precision", "bf16")
     rounds = max((cell["round"] for cell in content["cells"]), default=0) + 1
     torch = sorted({cell["versions"]["torch"] for cell in content["cells"] if "versions" in cell})
-    changed = " with changes" if content["commit"]["modified"] else ""
+    commit = content["commit"]["commit"][:12] + (" with changes" if content["commit"]["modified"] else "")
     return "\n".join(
         [
-            f"{content['date']}, {machine['cores']} cores of {machine['cpu']} ({', '.join(machine['flags'])}), torch "
-            f"{', '.join(torch)}, commit {content['commit']['commit'][:12]}{changed}. {workload['rows']} rows, "
+            f"{content['date']}, {machine['cores']} cores of {machine['cpu']} ({', '.join(machine['flags'])}), "
+            f"{precision}, torch {', '.join(torch)}, commit {commit}. {workload['rows']} rows, "
             f"{sum(workload['step_tokens']):,} real tokens in {len(workload['step_tokens'])} steps, sha256 "
             f"`{workload['sha256'][:16]}`; medians of {rounds} rounds. Held-out loss: {reference['start_loss']:.4f} at "
             f"the start, {reference['heldout_loss']:.4f} after the same steps in float32.",
             "",
             table(results.summarise(content)),
             "",
-            "![Real tokens per second by tool](training_speed/speed.svg)",
+            f"![Real tokens per second by tool](training_speed/{NAMES[precision]}.svg)",
         ]
     )
 
@@ -119,21 +120,23 @@ def between(text: str, begin: str, end: str, inner: str) -> str:
     return f"{before}{begin}\n{inner}\n{end}{after}"
 
 
-def replace(begin: str, end: str, inner: str) -> None:
-    """Write a section of the README between its markers."""
-    README.write_text(between(README.read_text(encoding="utf-8"), begin, end, inner), encoding="utf-8")
+def replace(name: str, inner: str) -> None:
+    """Write a section of the README between the markers of its name."""
+    text = between(README.read_text(encoding="utf-8"), f"<!-- {name}:begin -->", f"<!-- {name}:end -->", inner)
+    README.write_text(text, encoding="utf-8")
 
 
 def publish_table(name: str, content: Mapping[str, Any], text: str) -> None:
     """Write a result file of `ablation.py` or `scaling.py`, and its table into the README."""
     results.write(Path(__file__).parent / "results" / name / f"{content['date']}.json", content)
-    replace(f"<!-- training_{name}:begin -->", f"<!-- training_{name}:end -->", text)
+    replace(f"training_{name}", text)
 
 
 def publish(content: Mapping[str, Any]) -> None:
     """Write the table into the README and the chart beside the results."""
-    replace(BEGIN, END, section(content))
-    CHART.write_text(chart(results.summarise(content)), encoding="utf-8")
+    name = NAMES[content.get("precision", "bf16")]
+    replace(name, section(content))
+    (Path(__file__).parent / f"{name}.svg").write_text(chart(results.summarise(content)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -26,10 +26,13 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     staged.replace(path)
 
 
-def newest(directory: Path, sha256: str) -> Path | None:
-    """Return the latest result file of a workload."""
-    files = sorted(directory.glob("*.json"), reverse=True)
-    return next((path for path in files if read(path).get("workload", {}).get("sha256") == sha256), None)
+def newest(directory: Path, sha256: str, precision: str) -> Path | None:
+    """Return the latest result file of a workload in a precision; the oldest files name none, and are all in bf16."""
+    for path in sorted(directory.glob("*.json"), reverse=True):
+        content = read(path)
+        if (content["workload"]["sha256"], content.get("precision", "bf16")) == (sha256, precision):
+            return path
+    return None
 
 
 def unused(path: Path) -> Path:

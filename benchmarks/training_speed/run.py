@@ -56,11 +56,17 @@ class Bench:
     directory: Path
     base: Path
     workload: dict[str, Any]
+    precision: str
+
+    @property
+    def model(self) -> list[str]:
+        """Return the arguments that say which base model, and in which precision."""
+        return ["--base", str(self.base), "--precision", self.precision]
 
     @property
     def arguments(self) -> list[str]:
         """Return what every driver is given."""
-        return ["--base", str(self.base), "--init", str(self.directory / "init")]
+        return [*self.model, "--init", str(self.directory / "init")]
 
 
 class DriverError(RuntimeError):
@@ -106,8 +112,8 @@ def anonymous(text: str) -> str:
     return text
 
 
-def prepare(rows: int) -> Bench:
-    """Make workload, start and float32 reference, unless they are there."""
+def prepare(rows: int, precision: str) -> Bench:
+    """Make the workload and the adapter that everybody starts from."""
     directory = environments.WORKSHOP / f"workload-{rows}"
     said = call("ours", "workload.py", [str(directory), "--rows", str(rows)], directory / "workload.log")
     made = json.loads(said.splitlines()[-1])
@@ -119,14 +125,14 @@ def prepare(rows: int) -> Bench:
         "step_tokens": [sum(len(row["input_ids"]) for row in step) for step in content["steps"]],
         "heldout_rows": len(content["heldout"]),
     }
-    return Bench(directory, Path(made["base"]), workload)
+    return Bench(directory, Path(made["base"]), workload, precision)
 
 
 def refer(bench: Bench) -> dict[str, Any]:
     """Return losses of the float32 training, which is done once per workload."""
     directory = bench.directory / "reference"
     known = directory / "examined.json"
-    code = environments.digest(HERE / "reference.py") + bench.workload["sha256"]
+    code = environments.digest(HERE / "reference.py") + bench.workload["sha256"] + bench.precision
     if known.is_file() and (content := results.read(known))["code"] == code:
         return content
     print("training in float32 for reference", flush=True)
@@ -148,7 +154,7 @@ def refer(bench: Bench) -> dict[str, Any]:
 def examine(bench: Bench, directories: list[Path]) -> list[dict[str, Any]]:
     """Return held-out loss and gradient cosines of what trainings left behind."""
     workload, reference = bench.directory / "workload.json", bench.directory / "reference"
-    arguments = [str(workload), str(reference), *map(str, directories), "--base", str(bench.base)]
+    arguments = [str(workload), str(reference), *map(str, directories), *bench.model]
     said = call("ours", "examine.py", arguments, directories[0] / "examine.log")
     return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
 
@@ -199,11 +205,12 @@ def open_result(bench: Bench, reference: dict[str, Any], resume: bool) -> tuple[
     """Return the file to write and what is in it so far."""
     full = bench.workload["rows"] == FULL_ROWS
     folder = RESULTS if full else environments.WORKSHOP / "results"
-    earlier = results.newest(folder, bench.workload["sha256"]) if resume else None
+    earlier = results.newest(folder, bench.workload["sha256"], bench.precision) if resume else None
     content = stamp(results.read(earlier)["cells"] if earlier else [])
     return earlier or results.unused(folder / f"{content['date']}.json"), content | {
         "timed": "from the end of the first optimizer step to the end of the last; step_ends_seconds has all",
         "workload": bench.workload,
+        "precision": bench.precision,
         "reference": {name: reference[name] for name in ("losses", "heldout_loss", "start_loss")},
     }
 
@@ -216,13 +223,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(MODES))
     parser.add_argument("--mode", type=lambda text: text.split(","), default=list(report.MODES))
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default=provenance.fastest_precision())
     parser.add_argument("--resume", action="store_true")
     given = parser.parse_args()
     if unknown := set(given.only) - set(MODES) | set(given.mode) - set(report.MODES):
         parser.error(
             f"unknown: {', '.join(sorted(unknown))}; tools {', '.join(MODES)}; modes {', '.join(report.MODES)}"
         )
-    bench = prepare(given.rows)
+    bench = prepare(given.rows, given.precision)
     reference = refer(bench)
     path, content = open_result(bench, reference, given.resume)
     for turn, mode, tool in turns(given.only, given.mode, given.rounds):

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 import environments
+import provenance
 import report
 import run
 
@@ -25,10 +26,10 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
-def measure(case: dict[str, Any]) -> dict[str, Any]:
+def measure(case: dict[str, Any], precision: str) -> dict[str, Any]:
     """Return what a case shows, or why it does not run."""
     options = {name.replace("_", "-"): value for name, value in case.items() if name != "shape"}
-    arguments = [case["shape"]]
+    arguments = [case["shape"], "--precision", precision]
     for name, value in options.items():
         arguments += [f"--{name}", json.dumps(value) if isinstance(value, dict) else str(value)]
     try:
@@ -38,7 +39,7 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     return case | json.loads(said.splitlines()[-1])
 
 
-def table(cells: list[dict[str, Any]]) -> str:
+def table(cells: list[dict[str, Any]], precision: str) -> str:
     """Return the cells as a Markdown table."""
     rows = [
         "| shape | weights | tokens per record | tokens per row | tokens/s | of the matrix rate | weights take "
@@ -46,7 +47,7 @@ def table(cells: list[dict[str, Any]]) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for cell in cells:
-        weights = "NF4" if "quantization" in cell else "bf16"
+        weights = "NF4" if "quantization" in cell else precision
         settings = cell.get("settings")
         weights += ", no cache" if settings == UNCACHED else ", layers checkpointed" if settings == CHECKPOINTED else ""
         head = f"| {cell['shape']} | {weights} | {cell['length']} | {cell['row_tokens']} |"
@@ -65,14 +66,16 @@ def main() -> None:
     """Measure, write the result file and the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", type=lambda text: text.split(","), default=["135M", "1.1B", "7B"])
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default=provenance.fastest_precision())
     given = parser.parse_args()
     cells = []
     for case in CASES:
         if case["shape"] in given.only:
-            cells.append(measure(case))
+            cells.append(measure(case, given.precision))
             print(json.dumps(cells[-1]), flush=True)
-    content = run.stamp(cells)
-    report.publish_table("scaling", content, f"{content['date']}.\n\n{table(cells)}")
+    content = run.stamp(cells) | {"precision": given.precision}
+    intro = f"{content['date']}, {given.precision}."
+    report.publish_table("scaling", content, f"{intro}\n\n{table(cells, given.precision)}")
 
 
 if __name__ == "__main__":

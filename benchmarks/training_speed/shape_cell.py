@@ -81,9 +81,9 @@ def flops_per_token(causal: Any) -> float:
     return 4 * (linear + (1 - PROMPT_SHARE) * config.vocab_size * width)
 
 
-def matrix_rate(width: int, inner: int, rows: int) -> float:
-    """Return the FLOP/s of the model's largest product in bfloat16, the best of five."""
-    x, weight = torch.randn(rows, width).bfloat16(), torch.randn(inner, width).bfloat16()
+def matrix_rate(width: int, inner: int, rows: int, dtype: torch.dtype) -> float:
+    """Return the FLOP/s of the model's largest product in the precision of training, the best of six."""
+    x, weight = torch.randn(rows, width, dtype=dtype), torch.randn(inner, width, dtype=dtype)
     best = float("inf")
     for _ in range(6):
         began = time.monotonic()
@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--row-tokens", type=int, default=2048)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--settings", type=json.loads, default={})
     given = parser.parse_args()
     directory = shapes.directory_of(given.shape, environments.WORKSHOP)
@@ -115,12 +116,12 @@ def main() -> None:
             "micro_batch_size": 1,
             "learning_rate": 3e-4,
             "lr_schedule": "constant",
-            "precision": "bf16",
+            "precision": given.precision,
             "gradient_checkpointing": False,
         }
         | given.settings
     )
-    base = load_base_model(directory, precision="bf16", quantization=config.quantization)
+    base = load_base_model(directory, precision=given.precision, quantization=config.quantization)
     forget_peak()
     clock = Clock()
     model = attach_adapter(base, config.lora, base_dir=str(directory))
@@ -140,7 +141,7 @@ def main() -> None:
         trainer.run(None)
     peak = peak_rss_bytes()
     speed = given.row_tokens * (given.steps - 1) / (clock.ends[-1] - clock.ends[0])
-    rate = matrix_rate(base.config.hidden_size, base.config.intermediate_size, given.row_tokens)
+    rate = matrix_rate(base.config.hidden_size, base.config.intermediate_size, given.row_tokens, base.dtype)
     print(
         json.dumps(
             {

@@ -36,12 +36,13 @@ def test_a_cell_counts_as_measured_with_the_same_code_only(part, cell):
     assert not has_cell(content(cell(error="killed")), "ours", "defaults", 0, "abc")
 
 
-def test_the_newest_file_of_a_workload_is_found(part, cell, tmp_path):
+def test_the_newest_file_of_a_workload_in_a_precision_is_found(part, cell, tmp_path):
     results = part("results")
-    for name in ("2026-11-24", "2026-11-25"):
-        results.write(tmp_path / f"{name}.json", content(cell()))
-    assert results.newest(tmp_path, "f00") == tmp_path / "2026-11-25.json"
-    assert results.newest(tmp_path, "other") is None
+    for name, precision in {"2026-11-24": {}, "2026-11-25": {}, "2026-11-26": {"precision": "fp32"}}.items():
+        results.write(tmp_path / f"{name}.json", content(cell()) | precision)
+    assert results.newest(tmp_path, "f00", "bf16") == tmp_path / "2026-11-25.json"
+    assert results.newest(tmp_path, "f00", "fp32") == tmp_path / "2026-11-26.json"
+    assert results.newest(tmp_path, "other", "bf16") is None
 
 
 def test_a_file_of_the_same_day_is_not_written_over(part, tmp_path):

@@ -46,6 +46,8 @@ class Cell:
     """Directory of the adapter that everybody starts from."""
     out: Path
     mode: str
+    precision: str
+    """`bf16` or `fp32`: what base weights and matrix products are held and computed in."""
     settings: dict[str, Any]
     """What this mode sets in the tool, as the report prints it."""
 
@@ -58,6 +60,11 @@ class Cell:
     def step_size(self) -> int:
         """Return the records of an optimizer step."""
         return len(self.workload["steps"][0])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the precision as torch has it."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -77,12 +84,13 @@ def read_cell(modes: dict[str, dict[str, Any]]) -> Cell:
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--init", type=Path, required=True)
     parser.add_argument("--mode", choices=list(modes), default=next(iter(modes)))
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--settings", type=json.loads, default={})
     given = parser.parse_args()
     workload = json.loads(given.workload.read_text(encoding="utf-8"))
     given.out.mkdir(parents=True, exist_ok=True)
-    settings = modes[given.mode] | given.settings
-    return Cell(workload, given.base.resolve(), given.init.resolve(), given.out.resolve(), given.mode, settings)
+    paths = (path.resolve() for path in (given.base, given.init, given.out))
+    return Cell(workload, *paths, given.mode, given.precision, modes[given.mode] | given.settings)
 
 
 @dataclass
@@ -126,6 +134,7 @@ class Probe:
         """Write the result; called right after the last step, before anything is saved."""
         result = {
             "mode": self.cell.mode,
+            "precision": self.cell.precision,
             "settings": self.cell.settings,
             "peak_rss_bytes": peak_rss_bytes(),
             "first_step_seconds": round(self.first_step_seconds, 2),

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 MODES = {
     "defaults": {"precision": None, "micro_batch_size": 4},
-    "tuned": {"precision": "bf16-mixed", "micro_batch_size": 4},
+    "tuned": {"precision": None, "micro_batch_size": 4},
 }
 ARCHITECTURE = "SmolLM2-135M-Instruct"
 QKV = ("q_proj", "k_proj", "v_proj")
@@ -95,7 +95,8 @@ def train(cell: Cell, probe: Probe) -> None:
     config = Config.from_file(
         directory / "model_config.yaml", lora_r=cell.recipe["rank"], lora_alpha=cell.recipe["alpha"], **options
     )
-    precision = cell.settings["precision"] or get_default_supported_precision(training=True)
+    usual = get_default_supported_precision(training=True) if cell.precision == "bf16" else "32-true"
+    precision = cell.settings["precision"] or usual
     fabric = lightning.Fabric(accelerator="cpu", devices=1, precision=precision)
     with fabric.init_module(empty_init=False):
         model = GPT(config)

@@ -84,7 +84,6 @@ def train(cell: Cell, probe: Probe) -> None:
         "dataset": "workload",  # must be named, and is then not read
         "tokenized_path": str(cell.out / "tokenised"),
         "cutoff_len": cell.workload["max_length"],
-        "bf16": True,
         "disable_shuffling": True,
     }
     run_exp(arguments | cell.settings, callbacks=[Finisher(probe)])

@@ -62,6 +62,7 @@ def join(records: list[dict[str, list[int]]]) -> dict[str, list[int]]:
         "input_ids": [token for record in records for token in record["input_ids"]],
         "labels": [label for record in records for label in record["labels"]],
         "position_ids": [position for record in records for position in range(len(record["input_ids"]))],
+        "records": list(range(len(records))),
     }
 
 
@@ -80,7 +81,7 @@ def configure(cell: Cell, rows: int) -> FinetuneConfig:
         "lr_schedule": "constant",
         "warmup_steps": 0,
         "max_grad_norm": cell.recipe["max_grad_norm"],
-        "precision": "bf16",
+        "precision": cell.precision,
         "gradient_checkpointing": False,
     }
     return FinetuneConfig(**(defaults | chosen))
@@ -91,7 +92,7 @@ def train(cell: Cell, probe: Probe) -> None:
     steps = cell.workload["steps"]
     rows = rows_per_step(steps, cell.settings["row_tokens"])
     config = configure(cell, rows)
-    base = load_base_model(cell.base, precision="bf16")
+    base = load_base_model(cell.base, precision=config.precision)
     torch.manual_seed(0)
     model = attach_adapter(base, config.lora, base_dir=str(cell.base))
     load_start(model, cell.init)
@@ -103,7 +104,9 @@ def train(cell: Cell, probe: Probe) -> None:
         config=config,
         plan=Plan(total_steps=len(steps), warmup_steps=0, eval_steps=0, save_steps=len(steps) + 1),
         run_dir=Path(cell.out / "run"),
-        callback=TrainerProbe(probe),
+        run_id="",
+        origins=[],
+        callbacks=[TrainerProbe(probe)],
     )
     trainer.run(None)
     probe.finish()

@@ -1,9 +1,8 @@
-"""Raw TRL: `SFTTrainer` on a model that was loaded in bfloat16, with a LoRA config and ids that are ready.
+"""Raw TRL: `SFTTrainer` on a model that was loaded by the caller, with a LoRA config and ids that are ready.
 
 Tried for `tuned`, see benchmarks/README.md: checkpointing off, padding-free rows of a whole step, no autocast.
 """
 
-import torch
 from datasets import Dataset
 from peft import LoraConfig
 from probe import TARGETS, Cell, Probe, read_cell
@@ -30,7 +29,7 @@ def train(cell: Cell, probe: Probe) -> None:
         "train_sampling_strategy": "sequential",
     }
     trainer = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(cell.base, dtype=torch.bfloat16),
+        model=AutoModelForCausalLM.from_pretrained(cell.base, dtype=cell.dtype),
         args=SFTConfig(**(arguments | cell.settings)),
         train_dataset=Dataset.from_list(cell.rows),
         processing_class=AutoTokenizer.from_pretrained(cell.base),

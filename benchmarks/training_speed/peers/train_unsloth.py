@@ -19,14 +19,13 @@ def train(cell: Cell, probe: Probe) -> None:
     """Train one epoch and save the adapter."""
     os.environ |= {name: value for name, value in cell.settings.items() if name.isupper()}
     import unsloth
-    import torch
     from datasets import Dataset
     from trainer_probe import TrainerProbe, common_arguments, load_start
     from trl import SFTConfig, SFTTrainer
 
     loading = {name: cell.settings[name] for name in LOADING}
     model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
-        str(cell.base), max_seq_length=cell.workload["max_length"], dtype=torch.bfloat16, load_in_4bit=False, **loading
+        str(cell.base), max_seq_length=cell.workload["max_length"], dtype=cell.dtype, load_in_4bit=False, **loading
     )
     model = unsloth.FastLanguageModel.get_peft_model(
         model,

@@ -65,5 +65,6 @@ def common_arguments(cell: Cell) -> dict[str, Any]:
         "report_to": "none",
         "disable_tqdm": True,
         "use_cpu": True,
+        "bf16": cell.precision == "bf16",
         "seed": 0,
     }
