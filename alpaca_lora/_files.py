@@ -6,13 +6,12 @@ the same way, so `checkpoint-8/` exists only when everything in it does.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import itertools
 import json
 import os
-import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,24 +22,17 @@ from alpaca_lora.errors import DiskFullError, RunError
 
 _STAGING_PREFIX = ".staging-"
 _RETIRED_PREFIX = ".retired-"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_IN_WORDS = re.compile(
-    r"No space left on device|os error 28\b|\d+ requested and \d+ written|PytorchStreamWriter failed|unexpected pos \d+"
-)
-"""What safetensors, tokenizers, NumPy and torch say, whose errors carry no number."""
 
 
 def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
     """Replace the file at `path` by `content`, atomically and durably; a private one is for its owner's eyes alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_STAGING_PREFIX, dir=path.parent)
-    staged = Path(name)
+    staged = _unused_name(path.parent)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with open(staged, "xb", opener=lambda name, flags: os.open(name, flags, 0o600 if private else 0o666)) as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        staged.chmod(0o600 if private else 0o666 & ~_umask())
         staged.replace(path)
     except BaseException:
         staged.unlink(missing_ok=True)
@@ -94,11 +86,6 @@ def reserve_space(path: Path, size_bytes: int) -> None:
             raise
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error means that there is no room to write."""
-    return (isinstance(error, OSError) and error.errno in _FULL) or bool(_FULL_IN_WORDS.search(str(error)))
-
-
 def require_space(directory: Path, needed_bytes: int) -> None:
     """Refuse to begin what the disk has no room for.
 
@@ -149,7 +136,7 @@ def open_journal(path: Path) -> IO[str]:
 
 
 @contextlib.contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
+def new_directory(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """Build a directory that appears at `path` complete or not at all.
 
     An existing directory at `path` is replaced at the end by two renames; a crash between them leaves it under a hidden
@@ -157,20 +144,24 @@ def new_directory(path: Path) -> Iterator[Path]:
 
     Args:
         path: where the directory shall be.
+        replace: take the place of what is there; else whoever builds the same directory first wins.
 
     Yields:
         The staging directory to write into.
     """
     path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=path.parent))
+    staged = _unused_name(path.parent)
+    staged.mkdir()
     try:
-        staged.chmod(0o777 & ~_umask())
         yield staged
         for item in sorted(staged.rglob("*")):
             _sync(item)
         _sync_directory(staged)
-        _swap(staged, path)
+        if replace:
+            _swap(staged, path)
+        else:
+            _yield_to_the_first(staged, path)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
@@ -197,6 +188,16 @@ def _swap(staged: Path, path: Path) -> None:
         put_back(path)
         raise
     shutil.rmtree(retired, ignore_errors=True)
+
+
+def _yield_to_the_first(staged: Path, path: Path) -> None:
+    """Put `staged` at `path`, unless another process has put the same there."""
+    try:
+        staged.rename(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+        shutil.rmtree(staged)
 
 
 def put_back(path: Path) -> None:
@@ -292,7 +293,5 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _unused_name(directory: Path) -> Path:
+    return directory / f"{_STAGING_PREFIX}{secrets.token_hex(8)}"

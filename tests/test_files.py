@@ -264,6 +264,22 @@ class TestKeepNewest:
         assert set(tree(cache)) == kept
 
 
+def test_the_first_of_two_that_build_the_same_directory_wins(tmp_path):
+    with _files.new_directory(tmp_path / "cache", replace=False) as late:
+        (late / "file").write_text("late")
+        with _files.new_directory(tmp_path / "cache", replace=False) as early:
+            (early / "file").write_text("early")
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert (tmp_path / "cache" / "file").read_text() == "early"
+    (tmp_path / "taken").write_text("by a file")
+    with (
+        pytest.raises(NotADirectoryError),
+        _files.new_directory(tmp_path / "taken", replace=False) as staged,
+    ):
+        (staged / "file").write_text("")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "taken"]
+
+
 def test_a_link_stays_and_what_it_leads_to_is_made(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "deep")
     for content in ("old", "new"):

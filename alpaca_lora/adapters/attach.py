@@ -70,14 +70,15 @@ def target_names(model: Any, settings: LoraSettings) -> list[str]:
         ConfigError: a name matches no linear layer of the model; the message lists those that exist.
     """
     head = model.get_output_embeddings()
-    linear = {
-        name.rpartition(".")[2]
+    full = [
+        f".{name}"
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and module is not head
-    }
+    ]
+    linear = {name.rpartition(".")[2] for name in full}
     if settings.target_modules == "all-linear":
         return sorted(linear)
-    unknown = [name for name in settings.target_modules if name.rpartition(".")[2] not in linear]
+    unknown = [name for name in settings.target_modules if not any(path.endswith(f".{name}") for path in full)]
     if unknown:
         raise ConfigError(
             f"config.lora.target_modules: no linear layer of this {model.config.model_type} model is called "

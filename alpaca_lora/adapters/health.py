@@ -48,8 +48,8 @@ def check_adapter(directory: Path, base_dir: Path) -> tuple[float, ...]:
     inspect_adapter(directory, base_dir)
     sidecar = _require_sidecar(directory)
     losses = _losses_in_clean_process(directory, base_dir)
-    drift = max(abs(found - recorded) for found, recorded in zip(losses, sidecar.losses, strict=True))
-    if not drift <= TOLERANCE:
+    pairs = zip(losses, sidecar.losses, strict=True)
+    if not all(abs(found - recorded) <= TOLERANCE for found, recorded in pairs):  # also where one is not a number
         raise AdapterDriftError(
             f"the adapter in {str(directory)!r} computes probe losses {_shown(losses)}, training recorded "
             f"{_shown(sidecar.losses)}: the files do not hold what was trained"

@@ -14,13 +14,13 @@ from alpaca_lora.adapters.sidecar import Sidecar, read_sidecar
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import AdapterError, ConfigError, ModelError, TemplateError
 from alpaca_lora.models import (
-    Precision,
     best_precision,
     check_documents,
     encode_texts,
     load_tokenizer,
     locate_base_model,
 )
+from alpaca_lora.planning import Precision
 from alpaca_lora.prompts import Prompter, Template
 
 
@@ -61,7 +61,9 @@ def prompter_of(
         ConfigError: there is neither sidecar nor template.
         TemplateError: the template cannot be used, or is not the adapter's.
     """
-    if template is None and sidecar is None:
+    if template is None and sidecar is not None:
+        return Prompter(sidecar.prompt_template())
+    if template is None:
         if (directory / "MANIFEST.json").is_file():
             raise ConfigError(
                 f"{str(directory)!r} is a checkpoint, from which its run goes on: give the run directory, or name the "
@@ -71,9 +73,7 @@ def prompter_of(
             f"{str(directory)!r} was not made by alpaca-lora, so its prompt is not known: name the template that it "
             "was trained with (alpaca is the usual one) and its base model"
         )
-    if template is None and sidecar is not None:
-        return Prompter(sidecar.prompt_template())
-    prompter = Prompter(template or "alpaca")
+    prompter = Prompter(template)
     if sidecar is not None and prompter.sha256 != sidecar.template_sha256 and not force:
         raise TemplateError(
             f"the adapter in {str(directory)!r} was trained with template {sidecar.template['name']!r} "

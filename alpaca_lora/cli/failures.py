@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-from alpaca_lora._files import is_disk_full
+from alpaca_lora._exhaustion import is_disk_full, is_out_of_memory
 from alpaca_lora.errors import AlpacaLoraError, CoverageError, DiskFullError, ParityError
 from alpaca_lora.reporting.wording import visible
 
@@ -44,7 +44,7 @@ def explain(error: BaseException, command: str) -> int:
         return _say(f"error: the disk failed to read or write ({error}): check it and try again{resume}", 4)
     if any(map(is_disk_full, _causes(error))):
         return _say(f"error: the disk is full: make room and try again{resume}", 4)
-    if any(_is_out_of_memory(cause) for cause in _causes(error)):
+    if any(map(is_out_of_memory, _causes(error))):
         return _say(f"error: out of memory{_LESS_MEMORY if training else ''}{resume}", 4)
     if isinstance(error, CoverageError):
         return _say(f"error: {error}", 3)
@@ -75,12 +75,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Tell PyTorch's errors by their names too, so that nothing here has to import it."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
-    )

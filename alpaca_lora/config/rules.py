@@ -80,6 +80,13 @@ def disagreements(config: "FinetuneConfig") -> Iterator[Fault]:
     yield from _adapter_disagreements(config)
     yield from _schedule_disagreements(config)
     yield from _packing_disagreements(config)
+    if config.gradient_checkpointing is False and config.kernels.checkpointed_layers:
+        yield _fault(
+            f"config.kernels.checkpointed_layers {config.kernels.checkpointed_layers} computes layers again, and "
+            "config.gradient_checkpointing is off; leave one of them out",
+            "kernels.checkpointed_layers",
+            "gradient_checkpointing",
+        )
     if config.early_stopping_patience is not None and not config.keep_best:
         yield _fault(
             "config.early_stopping_patience stops after the best step and would ship the last; set keep_best",
@@ -161,12 +168,14 @@ def _packing_disagreements(config: "FinetuneConfig") -> Iterator[Fault]:
             "packed_length",
             "packing",
         )
-    if config.group_by_length and config.packing:
-        yield _fault(
-            "config.group_by_length is for rows of one record each, and config.packing is on; leave one of them out",
-            "group_by_length",
-            "packing",
-        )
+    for name in ("packing", "packed_length"):
+        if config.group_by_length and getattr(config, name):
+            yield _fault(
+                f"config.group_by_length is for rows of one record each, and config.{name} fills rows with several; "
+                "leave one of them out",
+                "group_by_length",
+                name,
+            )
 
 
 def _module_fault(name: Any) -> str | None:

@@ -127,7 +127,8 @@ class FinetuneConfig(Settings):
     on a GPU, else fp32."""
 
     gradient_checkpointing: bool | None = None
-    """Recompute activations to save memory, for up to half as much time again. None: only on CUDA."""
+    """Recompute activations to save memory, for up to half as much time again. None: in as few layers as memory allows;
+    where no plan can be made, on CUDA only."""
 
     shard_base: bool = False
     """Divide the frozen base over the processes of torchrun (FSDP2) while training: slower, with more of each card left

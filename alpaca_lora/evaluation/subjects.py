@@ -18,7 +18,6 @@ from alpaca_lora.errors import ConfigError
 from alpaca_lora.evaluation.annotations import load_model_outputs
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.models import (
-    Precision,
     check_vocabulary,
     fingerprint,
     load_base_model,
@@ -26,6 +25,7 @@ from alpaca_lora.models import (
     locate_base_model,
     stop_ids,
 )
+from alpaca_lora.planning import Precision
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.reporting.wording import public_name
 

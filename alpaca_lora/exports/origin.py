@@ -15,7 +15,8 @@ from alpaca_lora.adapters import TrainedAdapter, Updates, find_adapter, find_tra
 from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.errors import AdapterError, ConfigError, ModelError
 from alpaca_lora.exports.contract import Contract, find_contract
-from alpaca_lora.models import Precision, fingerprint, stop_ids
+from alpaca_lora.models import fingerprint, stop_ids
+from alpaca_lora.planning import Precision
 from alpaca_lora.prompts import Prompter, Template
 
 __all__ = ["Into", "Origin", "resolve"]

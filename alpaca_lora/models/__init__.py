@@ -6,7 +6,7 @@ from alpaca_lora.models.fingerprints import fingerprint
 from alpaca_lora.models.generation import Decoding, Response, generate_responses, stream_response
 from alpaca_lora.models.hardware import detect_hardware
 from alpaca_lora.models.headers import check_header
-from alpaca_lora.models.loading import Precision, best_precision, load_base_model
+from alpaca_lora.models.loading import best_precision, load_base_model
 from alpaca_lora.models.local_teacher import LocalTeacher
 from alpaca_lora.models.locate import locate_base_model
 from alpaca_lora.models.losses import IGNORED, RowLoss, mean_loss, row_losses, supervised_logits
@@ -27,7 +27,6 @@ __all__ = [
     "IGNORED",
     "Decoding",
     "LocalTeacher",
-    "Precision",
     "Response",
     "RowLoss",
     "best_precision",

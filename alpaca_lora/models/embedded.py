@@ -40,7 +40,7 @@ def unpack_embedded_model() -> Path:
     gguf = _find_gguf()
     directory = user_cache_path("alpaca-lora") / "models" / f"{EMBEDDED}-{_files.sha256_of(gguf)[:12]}-{_LAYOUT}"
     if not directory.is_dir():
-        with _files.new_directory(directory) as staged:
+        with _files.new_directory(directory, replace=False) as staged:
             _unpack(gguf, staged)
     return directory
 

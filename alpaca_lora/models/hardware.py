@@ -1,13 +1,17 @@
 """What this machine can compute with."""
 
+import contextlib
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from alpaca_lora.planning import Hardware
+
+_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def detect_hardware() -> Hardware:
@@ -23,7 +27,7 @@ def detect_hardware() -> Hardware:
             fp16=True,
             cores=cores,
         )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *(limit for limit, _ in _limits())])
     if torch.backends.mps.is_available():
         return Hardware(device="mps", name="Apple GPU", memory_bytes=memory, bf16=True, fp16=True, cores=cores)
     return Hardware(
@@ -41,12 +45,35 @@ def free_memory_bytes(hardware: Hardware) -> int:
     """Return the memory of a device that nobody uses, as far as the system tells."""
     if hardware.device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
+    free = [hardware.memory_bytes, *(limit - used for limit, used in _limits())]
+    with contextlib.suppress(OSError, KeyError):
+        known = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
+        free.append(int(known["MemAvailable"].split()[0]) * 1024)
+    return min(free)
+
+
+def _limits() -> Iterator[tuple[int, int]]:
+    """Yield limit and use of each control group that bounds this process's memory, as a container's does, in bytes.
+
+    Files in the page cache count as free, since the system lets go of them first.
+    """
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        lines = _OWN_GROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return hardware.memory_bytes
-    known = {name: value for name, _, value in (line.partition(":") for line in lines)}
-    return int(known["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in known else hardware.memory_bytes
+        return
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        root, limit, use, cached = _GROUPS, "memory.max", "memory.current", "inactive_file"
+        if controllers:  # version 1, which has a tree for each resource
+            root, limit, use = _GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cached = "total_inactive_file"
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        group = root / path.lstrip("/")
+        for place in (group, *group.parents)[: len(group.relative_to(root).parts) + 1]:
+            with contextlib.suppress(OSError, KeyError, ValueError):  # no such place in here, or no limit: "max"
+                held = dict(line.split() for line in (place / "memory.stat").read_text(encoding="ascii").splitlines())
+                bound, used = (int((place / name).read_text(encoding="ascii")) for name in (limit, use))
+                yield bound, used - int(held[cached])
 
 
 def _cpu_has_bf16() -> bool:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
@@ -11,12 +11,13 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
+from alpaca_lora._exhaustion import is_out_of_memory
 from alpaca_lora._optional import require
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import ModelError
 from alpaca_lora.models.hardware import detect_hardware
+from alpaca_lora.planning import Precision
 
-Precision = Literal["bf16", "fp16", "fp32"]
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 _FAULTS = (
@@ -71,9 +72,9 @@ def load_base_model(
                 use_safetensors=True,
                 output_loading_info=True,
             )
-    except torch.OutOfMemoryError:
-        raise
     except _FAULTS as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(f"{str(directory)!r} cannot be loaded as a causal language model: {error}") from error
     model: PreTrainedModel = loaded[0]
     _refuse_missing(directory, sorted(loaded[1]["missing_keys"]))
@@ -132,8 +133,7 @@ def _let_go_of_files(model: PreTrainedModel) -> None:
 
 def best_precision() -> Precision:
     """Return the number format that this machine computes in fastest, when none is asked for."""
-    hardware = detect_hardware()
-    return "bf16" if hardware.bf16 else "fp16" if hardware.fp16 else "fp32"
+    return detect_hardware().precisions[0]
 
 
 @contextlib.contextmanager

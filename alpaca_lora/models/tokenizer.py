@@ -5,6 +5,7 @@ must not be able to end a turn. And the beginning-of-text token is added exactly
 one.
 """
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from alpaca_lora.errors import ModelError
 from alpaca_lora.models.documents import check_documents
+
+_STATE = threading.Lock()
+"""Held while a tokenizer is set up and asked: each call leaves its settings in the Rust half for the next one."""
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
@@ -50,11 +54,13 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
         return []
     if _is_fast(tokenizer):
         backend = tokenizer.backend_tokenizer
-        backend.no_truncation()
-        backend.no_padding()
-        backend.encode_special_tokens = True
-        return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
-    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        with _STATE:
+            backend.no_truncation()
+            backend.no_padding()
+            backend.encode_special_tokens = True
+            return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+    with _STATE:
+        ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
 
 
@@ -71,7 +77,8 @@ def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 def prefix_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return what this tokenizer puts before every text: a beginning-of-text id, or nothing."""
-    ids: list[int] = tokenizer("")["input_ids"]
+    with _STATE:
+        ids: list[int] = tokenizer("")["input_ids"]
     return [token for token in ids if token == tokenizer.bos_token_id][:1]
 
 

@@ -1,9 +1,9 @@
 """Decide what a run shall do before anything heavy is loaded: presets, open settings, and whether it will fit."""
 
-from alpaca_lora.planning.decisions import Decisions, Hardware, decide, decide_intervals
+from alpaca_lora.planning.decisions import Decisions, Hardware, Precision, decide, decide_intervals
 from alpaca_lora.planning.fitting import Fix, settle_memory
 from alpaca_lora.planning.forecast import Estimate, estimate, plan
-from alpaca_lora.planning.memory import Item
+from alpaca_lora.planning.memory import Item, checkpoint_bytes
 from alpaca_lora.planning.presets import Preset, available_presets, preset
 from alpaca_lora.planning.shapes import ModelShape, available_shapes, config_of, shape_of
 from alpaca_lora.planning.validation import validation_count
@@ -15,9 +15,11 @@ __all__ = [
     "Hardware",
     "Item",
     "ModelShape",
+    "Precision",
     "Preset",
     "available_presets",
     "available_shapes",
+    "checkpoint_bytes",
     "config_of",
     "decide",
     "decide_intervals",

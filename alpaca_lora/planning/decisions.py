@@ -7,13 +7,16 @@ that the user gave is never changed; one that this hardware cannot serve is refu
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.planning.isolation import keeps_records_apart, packing_fault
 
-__all__ = ["Decisions", "Hardware", "decide", "decide_intervals"]
+__all__ = ["Decisions", "Hardware", "Precision", "decide", "decide_intervals"]
+
+Precision = Literal["bf16", "fp16", "fp32"]
+"""Number formats of a base model, the fastest first."""
 
 _TYPICAL_TOKENS = 200.0
 _TARGET_STEPS = 150
@@ -55,6 +58,12 @@ class Hardware:
 
     compiler: bool = False
     """Whether there is a C++ compiler for torch's Inductor."""
+
+    @property
+    def precisions(self) -> list[Precision]:
+        """The number formats that it trains in, the fastest first; a CPU never in float16."""
+        works = {"bf16": self.bf16, "fp16": self.fp16 and self.device != "cpu", "fp32": True}
+        return [name for name in get_args(Precision) if works[name]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +179,10 @@ def decide_intervals(config: FinetuneConfig, total_steps: int) -> Decisions:
 def _check(config: FinetuneConfig, hardware: Hardware, model_type: str | None) -> None:
     """Refuse every setting that this device or this model cannot serve, all at once."""
     faults = [fault] if (fault := packing_fault(config, model_type)) else []
-    supported = [name for name, works in _precisions(hardware).items() if works]
     where = f"the {hardware.device} ({hardware.name})"
-    if config.precision is not None and config.precision not in supported:
-        faults.append(f"config.precision {config.precision!r} does not work on {where}; it has {', '.join(supported)}")
+    if config.precision is not None and config.precision not in hardware.precisions:
+        has = ", ".join(hardware.precisions)
+        faults.append(f"config.precision {config.precision!r} does not work on {where}; it has {has}")
     if hardware.device != "cuda":
         if config.optimizer != "adamw":
             faults.append(f"config.optimizer {config.optimizer!r} needs CUDA and this is {where}; use 'adamw'")
@@ -184,9 +193,8 @@ def _check(config: FinetuneConfig, hardware: Hardware, model_type: str | None) -
 
 
 def _settle_device(choices: _Choices, hardware: Hardware) -> None:
-    best = next(name for name, works in _precisions(hardware).items() if works)
-    choices.settle("precision", best, f"the fastest that {hardware.name} has")
-    recompute = hardware.device == "cuda"
+    choices.settle("precision", hardware.precisions[0], f"the fastest that {hardware.name} has")
+    recompute = hardware.device == "cuda" or bool(choices.config.kernels.checkpointed_layers)
     cost = "memory limits a forward pass" if recompute else "memory is not short, and recomputing takes time"
     choices.settle("gradient_checkpointing", recompute, cost)
 
@@ -268,11 +276,6 @@ def _room(hardware: Hardware, length: int, *, packed: bool) -> int:
 
 def _tokens_at_once(hardware: Hardware) -> int:
     return int(_below(hardware.memory_bytes / 2**30, _TOKENS_BELOW_GIB))
-
-
-def _precisions(hardware: Hardware) -> dict[str, bool]:
-    """Return which precisions the device has, the fastest first."""
-    return {"bf16": hardware.bf16, "fp16": hardware.fp16 and hardware.device != "cpu", "fp32": True}
 
 
 def _below(value: float, table: tuple[tuple[float, float], ...]) -> float:

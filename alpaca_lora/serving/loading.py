@@ -11,7 +11,8 @@ from typing import Literal, get_args
 from alpaca_lora.adapters import find_trained, inspect_adapter, load_adapter
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.models import Precision, check_vocabulary, load_base_model
+from alpaca_lora.models import check_vocabulary, load_base_model
+from alpaca_lora.planning import Precision
 from alpaca_lora.prompts import Template
 from alpaca_lora.serving.assistant import Assistant
 

@@ -19,12 +19,6 @@ from alpaca_lora.errors import DiskFullError, RunError
 MANIFEST = "MANIFEST.json"
 STATE = "trainer_state.json"
 _REQUIRED = ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "scheduler.pt", STATE)
-_BYTES_PER_PARAMETER = 12
-"""The adapter and the two moments of Adam, in float32."""
-
-_OTHER_BYTES = 2**19
-"""Configuration, random states and a small tokenizer."""
-
 _NAME = re.compile(r"checkpoint-([0-9]+)")
 
 
@@ -39,7 +33,7 @@ class Choice:
     """One sentence for each newer checkpoint that cannot be used."""
 
 
-def seal(directory: Path, step: int, run_id: str, processes: int = 1) -> None:
+def write_manifest(directory: Path, step: int, run_id: str, processes: int = 1) -> None:
     """Write the manifest of a checkpoint's files.
 
     A pickle of all arguments is dropped first: it may hold a token, and nothing reads it. Numbers that JSON does not
@@ -202,8 +196,3 @@ def rotate_if_full(run_dir: Path, needed_bytes: int, best_step: int | None, run_
     except DiskFullError:
         rotate(run_dir, 1, best_step, run_id)
         _files.require_space(run_dir, needed_bytes)
-
-
-def estimate_bytes(parameters: int) -> int:
-    """Return about how many bytes a checkpoint of an adapter with so many parameters takes."""
-    return parameters * _BYTES_PER_PARAMETER + _OTHER_BYTES

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._exhaustion import is_out_of_memory
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.training import ranks
 from alpaca_lora.training.checkpoints import STATE, choose_checkpoint, list_checkpoints
@@ -68,8 +69,8 @@ def train(
         try:
             steps, kernels = _attempt(model, run, config, run_dir, loss_before, checkpoint, display, interruption)
             return Course(steps, kernels, tuple(notes))
-        except torch.OutOfMemoryError:
-            smaller = _with_less_memory(config)
+        except (RuntimeError, MemoryError) as error:
+            smaller = _with_less_memory(config) if is_out_of_memory(error) else None
             if smaller is None or ranks.size() > 1:  # the others wait for this process within the step
                 raise
         free_memory()

@@ -163,10 +163,10 @@ def _check_fit(rows: EncodedRows, rejected: Sequence[Rejection], config: Finetun
     if rejected and (config.overlong == "error" or (needed and not rows)):
         longest = max(rejection.tokens for rejection in rejected)
         shown = "; ".join(f"{item.origin}: {item.reason}" for item in rejected[:20])
-        what = "no record can be trained on" if not rows else f"{len(rejected)} records do not fit"
+        what = "no record can be trained on" if needed and not rows else f"{len(rejected)} records do not fit"
+        instead = "" if config.overlong == "truncate_output" else "; overlong='truncate_output' would shorten answers"
         raise EncodingError(
-            f"{what} at max_length {config.max_length}: {shown}. The longest needs max_length {longest}; "
-            "overlong='truncate_output' would shorten answers instead"
+            f"{what} at max_length {config.max_length}: {shown}. The longest needs max_length {longest}{instead}"
         )
 
 

@@ -41,6 +41,7 @@ def rehearse(trainer: AlpacaTrainer) -> None:
     lengths = rows.data.column("input_ids").combine_chunks().value_lengths().to_pylist()
     longest = sorted(range(len(rows)), key=lambda index: -lengths[index])[: trainer.settings.micro_batch_size or 1]
     batch = trainer._prepare_inputs(trainer.data_collator([rows[index] for index in longest]))
+    batch.pop("records", None)
     with torch.random.fork_rng():
         _as_in_training(trainer)
         try:

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,11 +25,12 @@ from alpaca_lora.training.admission import refuse_what_cannot_fit, room_of, sett
 from alpaca_lora.training.dataset import DataReport, Rows, Split, build_dataset, encode_split, report_on, split_records
 from alpaca_lora.training.earlier import keep_decided
 from alpaca_lora.training.encoding import Rejection
+from alpaca_lora.training.options import Plan
 from alpaca_lora.training.progress import Progress
 from alpaca_lora.training.row_cache import RowCache, default_directory, open_cache
 from alpaca_lora.training.rows import EncodedRows
 from alpaca_lora.training.sharding import check_sharding
-from alpaca_lora.training.trainer import Plan, sft_config
+from alpaca_lora.training.trainer import sft_config
 
 Data = str | Path | Iterable[Any]
 
@@ -233,9 +233,7 @@ def _plan(config: FinetuneConfig, rows: int, *, evaluated: bool) -> tuple[Plan, 
 
 def count_steps(rows: int, config: FinetuneConfig) -> int:
     """Return the optimizer steps of a run, as the Trainer counts them: a last, smaller batch of an epoch is one too."""
-    batch, micro, epochs = config.batch_size or 1, config.micro_batch_size or 1, config.epochs or 1
-    per_epoch = math.ceil(math.ceil(rows / micro) / (batch // micro))
-    steps = math.ceil(per_epoch * epochs)
+    steps = math.ceil(math.ceil(rows / (config.batch_size or 1)) * (config.epochs or 1))
     return steps if config.max_steps is None else min(steps, config.max_steps)
 
 
@@ -261,8 +259,8 @@ def _locate(
         require("bitsandbytes", extra="quant")
     for tracker in config.report_to:
         require(tracker, extra="track")
-    positions = json.loads((base_dir / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
-    if positions is not None and config.max_length > positions:
+    positions = config_of(base_dir).get("max_position_embeddings")
+    if isinstance(positions, int) and config.max_length > positions:
         raise ConfigError(
             f"config.max_length must be at most {positions}, the positions of this model, got {config.max_length}"
         )

@@ -147,6 +147,15 @@ def total(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def joined(values: list[int]) -> list[int]:
+    """Return the numbers of all processes, in the order of the processes."""
+    if size() == 1:
+        return values
+    told: list[Any] = [None] * size()
+    distributed.all_gather_object(told, values)
+    return [value for part in told for value in part]
+
+
 def least(value: int) -> int:
     """Return the smallest of the numbers that the processes have."""
     if size() == 1:

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import set_seed
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._exhaustion import is_disk_full
 from alpaca_lora._seals import SEAL, seal
 from alpaca_lora.adapters import (
     Sidecar,
@@ -31,7 +32,7 @@ from alpaca_lora.training import ranks
 from alpaca_lora.training.answers import answer_records, heldout_loss
 from alpaca_lora.training.checkpoints import choose_checkpoint
 from alpaca_lora.training.course import free_memory, train
-from alpaca_lora.training.guards import Interruption
+from alpaca_lora.training.guards import NAN_REPORT, Interruption
 from alpaca_lora.training.preparation import Data, Preparation, prepare
 from alpaca_lora.training.progress import Progress
 from alpaca_lora.training.results import read_summary, summarise, write_summary
@@ -145,12 +146,13 @@ def _end(run_dir: Path, status: Status) -> None:
 def _recorded(run_dir: Path) -> Iterator[None]:
     """Write down how a run stands, and say of every error that means a full disk that it does."""
     _runs.record_status(run_dir, "running")
+    (run_dir / NAN_REPORT).unlink(missing_ok=True)  # of an earlier attempt
     try:
         yield
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | DivergenceError)
         _runs.record_status(run_dir, "stopped" if stopped else "failed", f"{type(error).__name__}: {error}")
-        if _files.is_disk_full(error) and not isinstance(error, DiskFullError):
+        if is_disk_full(error) and not isinstance(error, DiskFullError):
             raise DiskFullError(
                 f"the disk is full ({error}): make room where {str(run_dir)!r} is; what was saved before is unharmed"
             ) from error

@@ -36,6 +36,7 @@ class Recorder(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock and the display."""
+        state.compute_steps(args, state.max_steps)  # a checkpoint brings the intervals of its own session
         self.started = time.monotonic()
         self.progress.start(state.max_steps, done=state.global_step)
 

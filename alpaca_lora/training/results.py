@@ -93,7 +93,7 @@ def read_summary(run_dir: Path) -> RunSummary:
         document["samples"] = tuple(AnswerPair(**sample) for sample in document["samples"])
         document["decisions"] = tuple(document["decisions"])
         return RunSummary(**document)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{str(path)!r} is damaged ({error}): delete it, and the run finishes anew") from error
 
 

@@ -9,7 +9,6 @@ of `kernels`, wherever they fit the model.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,30 +22,20 @@ from trl.trainer.sft_trainer import SFTTrainer
 from alpaca_lora import _files
 from alpaca_lora.adapters import loraplus_optimizer
 from alpaca_lora.config import FinetuneConfig
-from alpaca_lora.errors import ConfigError, NonFiniteLossError
+from alpaca_lora.errors import ConfigError, NonFiniteLossError, RunError
 from alpaca_lora.kernels import apply
+from alpaca_lora.planning import checkpoint_bytes
 from alpaca_lora.training import ranks
 from alpaca_lora.training.answers import heldout_loss
-from alpaca_lora.training.checkpoints import STATE, estimate_bytes, make_room, rotate, rotate_if_full, seal, size_of
+from alpaca_lora.training.checkpoints import STATE, fault_of, make_room, rotate, rotate_if_full, size_of, write_manifest
 from alpaca_lora.training.dataset import Collator, LengthGroups, Rows
 from alpaca_lora.training.encoding import EncodedRow
 from alpaca_lora.training.guards import Watchdog, refuse_non_finite
+from alpaca_lora.training.options import Plan, trainer_options
 from alpaca_lora.training.sharding import divide_base
 
 _MOST_SKIPPED = 20
 """Steps in a row that fp16's scaler may skip before it is no longer looking for its scale."""
-
-_OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_8bit": "paged_adamw_8bit"}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the trainer needs beside the config: everything that depends on the data."""
-
-    total_steps: int
-    warmup_steps: int
-    eval_steps: int
-    save_steps: int
 
 
 class AlpacaTrainer(SFTTrainer):
@@ -77,7 +66,7 @@ class AlpacaTrainer(SFTTrainer):
         self.heldout = heldout
         self.real_tokens = torch.zeros((), dtype=torch.long, device=model.device)
         self.masters = {name: p.data for name, p in model.named_parameters() if p.requires_grad}
-        self.checkpoint_bytes = estimate_bytes(sum(p.numel() for p in self.masters.values()))
+        self.checkpoint_bytes = checkpoint_bytes(sum(p.numel() for p in self.masters.values()), config)
         super().__init__(
             model=model,
             args=sft_config(config, plan, run_dir, model.device.type),
@@ -118,6 +107,14 @@ class AlpacaTrainer(SFTTrainer):
             options |= {"loraplus_weight_decay": self.settings.weight_decay}
             self.optimizer = loraplus_optimizer(self.model, kind, options, self.settings.loraplus_ratio)
         return super().create_optimizer(model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load both, and give the next step the rate that this run has there: that of a shorter one may have ended."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        optimizer: Any = self.optimizer
+        curve: Any = self.lr_scheduler
+        for group, first, share in zip(optimizer.param_groups, curve.base_lrs, curve.lr_lambdas, strict=True):
+            group["lr"] = first * share(curve.last_epoch)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -160,14 +157,14 @@ class AlpacaTrainer(SFTTrainer):
         return norm
 
     def _refuse(self, what: str) -> None:
-        records = [index for batch in self.step_records for index in batch.flatten().tolist() if index >= 0]
+        mine = [index for batch in self.step_records for index in batch.flatten().tolist() if index >= 0]
         refuse_non_finite(
             self.run_dir,
             self.model,
             what,
             step=self.state.global_step + 1,
             learning_rate=float(self._get_learning_rate()),
-            records=[self.origins[index] for index in records],
+            records=[self.origins[index] for index in ranks.joined(mine)],
         )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -187,7 +184,6 @@ class AlpacaTrainer(SFTTrainer):
         metrics = {"eval_loss": heldout_loss(self.model, self.heldout)}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self.control.should_save |= self.settings.keep_best and self._evaluations_since_best() == 0
         self.control.should_training_stop |= self._out_of_patience()
         return metrics
 
@@ -203,6 +199,8 @@ class AlpacaTrainer(SFTTrainer):
         """Train from a checkpoint or from the start, unless the checkpoint is that of the last step already."""
         if checkpoint is not None:
             self.state = TrainerState.load_from_json(str(checkpoint / STATE))
+            if self.settings.keep_best and self.state.best_global_step:
+                ranks.from_leader(self._best_checkpoint)  # one that is damaged is found before anything is trained
             if self.state.global_step >= self.plan.total_steps or self._out_of_patience():
                 self._load_from_checkpoint(str(checkpoint))
                 return
@@ -210,8 +208,18 @@ class AlpacaTrainer(SFTTrainer):
 
     def load_best(self) -> None:
         """Put the adapter of the best evaluated step back into the model."""
+        self.model.load_adapter(str(self._best_checkpoint()), "default", is_trainable=True)
+
+    def _best_checkpoint(self) -> Path:
+        """Return the checkpoint of the best evaluated step.
+
+        Raises:
+            RunError: it does not agree with its manifest.
+        """
         best = self.run_dir / f"checkpoint-{self.state.best_global_step}"
-        self.model.load_adapter(str(best), "default", is_trainable=True)
+        if fault := fault_of(best, self.run_id):
+            raise RunError(f"{best.name}, the best step, cannot be used: {fault}. Train anew with resume 'never'")
+        return best
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint that appears whole or not at all, and rotate the older ones; one that verifies is kept.
@@ -230,7 +238,7 @@ class AlpacaTrainer(SFTTrainer):
             with _files.new_directory(final) as staged:
                 self._write_checkpoint(model, trial, staged)
                 if ranks.rank() == 0:
-                    seal(staged, step, self.run_id, ranks.size())
+                    write_manifest(staged, step, self.run_id, ranks.size())
             self.checkpoint_bytes = size_of(final)
         rotate(self.run_dir, self.settings.save_limit, best, self.run_id)
 
@@ -257,43 +265,7 @@ def sft_config(config: FinetuneConfig, plan: Plan, run_dir: Path, device: str) -
     Raises:
         ConfigError: an option that SFTConfig does not know, or refuses.
     """
-    micro, batch = config.micro_batch_size or 1, config.batch_size or 1
-    options: dict[str, Any] = {
-        "output_dir": str(run_dir),
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": batch // micro // ranks.size(),
-        "max_steps": plan.total_steps,
-        "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "constant_with_warmup" if config.lr_schedule == "constant" else config.lr_schedule,
-        "warmup_steps": plan.warmup_steps,
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
-        "optim": _OPTIMIZERS[config.optimizer],
-        "neftune_noise_alpha": config.neftune_alpha,
-        "fp16": config.precision == "fp16",
-        "bf16": False,
-        "use_cpu": device == "cpu",
-        "activation_checkpointing": bool(config.gradient_checkpointing),
-        "gradient_checkpointing": bool(config.gradient_checkpointing),  # TRL's own default of the old name is True
-        "eval_strategy": "no",
-        "metric_for_best_model": "loss",
-        "greater_is_better": False,
-        "save_strategy": "steps",
-        "save_steps": plan.save_steps,
-        "save_total_limit": None,
-        "logging_steps": config.logging_steps,
-        "logging_nan_inf_filter": False,
-        "report_to": list(config.report_to) or "none",
-        "seed": config.seed,
-        "data_seed": config.seed,
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-        "dataloader_pin_memory": device == "cuda",
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-        "max_length": None,
-        "packing": False,
-    }
     try:
-        return SFTConfig(**options, **config.trainer_options)
+        return SFTConfig(**trainer_options(config, plan, run_dir, device), **config.trainer_options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"config.trainer_options: {error}") from error

@@ -34,7 +34,8 @@ from torch.utils.data import SequentialSampler
 from alpaca_lora.adapters import attach_adapter
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.models import EMBEDDED, detect_hardware, load_base_model, load_tokenizer, locate_base_model
-from alpaca_lora.training.trainer import AlpacaTrainer, Plan
+from alpaca_lora.training.options import Plan
+from alpaca_lora.training.trainer import AlpacaTrainer
 
 SHORT = 64
 """Tokens of the rows of the first step."""

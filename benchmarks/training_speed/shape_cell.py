@@ -20,7 +20,8 @@ from transformers import TrainerCallback
 from alpaca_lora.adapters import attach_adapter
 from alpaca_lora.config import FinetuneConfig, LoraSettings
 from alpaca_lora.models import EMBEDDED, load_base_model, load_tokenizer, locate_base_model
-from alpaca_lora.training.trainer import AlpacaTrainer, Plan
+from alpaca_lora.training.options import Plan
+from alpaca_lora.training.trainer import AlpacaTrainer
 
 PROMPT_SHARE = 0.27  # of the tokens of ../shared/data/alpaca_en_999.json, shared/research/performance.md §0
 

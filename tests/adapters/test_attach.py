@@ -24,6 +24,15 @@ def test_a_name_that_matches_nothing_lists_what_there_is(base):
         target_names(base, LoraSettings(target_modules=("q_prj", "v_proj")))
 
 
+def test_a_name_with_a_path_must_match_as_a_whole(base):
+    assert target_names(base, LoraSettings(target_modules=("mlp.up_proj", "layers.0.self_attn.v_proj"))) == [
+        "layers.0.self_attn.v_proj",
+        "mlp.up_proj",
+    ]
+    with pytest.raises(ConfigError, match=r"called 'mlp\.v_proj', 'roj'; it has"):
+        target_names(base, LoraSettings(target_modules=("q_proj", "mlp.v_proj", "roj")))
+
+
 def test_only_the_adapter_is_trainable_and_it_is_float32(base):
     model = attach_adapter(base, LoraSettings(target_modules=("q_proj", "v_proj")), base_dir="")
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

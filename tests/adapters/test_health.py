@@ -3,7 +3,7 @@ import json
 import pytest
 from safetensors.torch import load_file, save_file
 
-from alpaca_lora.adapters import check_adapter, read_sidecar
+from alpaca_lora.adapters import check_adapter, health, read_sidecar
 from alpaca_lora.errors import AdapterDriftError, AdapterError, UntrainedAdapterError
 
 
@@ -17,6 +17,13 @@ def test_an_adapter_that_changed_after_training_is_caught(adapter, tiny_base):
     save_file({name: tensor * 3 for name, tensor in load_file(path).items()}, path)
     read_sidecar(adapter).write(adapter)  # as if these had been saved
     with pytest.raises(AdapterDriftError, match="training recorded"):
+        check_adapter(adapter, tiny_base)
+
+
+def test_a_loss_that_is_no_number_is_caught_wherever_it_stands(adapter, tiny_base, monkeypatch):
+    recorded = read_sidecar(adapter).losses
+    monkeypatch.setattr(health, "_losses_in_clean_process", lambda *_: (*recorded[:-1], float("nan")))
+    with pytest.raises(AdapterDriftError, match="nan"):
         check_adapter(adapter, tiny_base)
 
 

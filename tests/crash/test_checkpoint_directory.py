@@ -11,7 +11,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from alpaca_lora import _files
 from alpaca_lora.training import checkpoints
-from alpaca_lora.training.checkpoints import choose_checkpoint, fault_of, list_checkpoints, make_room, rotate, seal
+from alpaca_lora.training.checkpoints import (
+    choose_checkpoint,
+    fault_of,
+    list_checkpoints,
+    make_room,
+    rotate,
+    write_manifest,
+)
 
 FILES = ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "rng_state.pth", "scheduler.pt")
 RUN, KEEP = "a" * 32, 2
@@ -31,7 +38,7 @@ class Checkpoints(RuleBasedStateMachine):
     def write(self, directory, step, run_id=RUN):
         for name in (*FILES, "trainer_state.json"):
             (directory / name).write_text(json.dumps({"step": step, "name": name}))
-        seal(directory, step, run_id)
+        write_manifest(directory, step, run_id)
 
     @rule(step=strategies.integers(1, 6))
     def save(self, step):

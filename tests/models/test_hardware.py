@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from alpaca_lora.models import detect_hardware
+from alpaca_lora.models.hardware import free_memory_bytes
 from alpaca_lora.planning import Hardware
 
 
@@ -49,3 +50,34 @@ def test_bf16_is_what_torch_says(hardware):
 
 def test_asking_twice_gives_the_same(hardware):
     assert detect_hardware() == hardware
+
+
+V2 = ("memory.max", "memory.current", "inactive_file")
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a card's memory is no control group's")
+@pytest.mark.parametrize(
+    ("own", "place", "names"),
+    [
+        ("0::/", "", V2),  # in a container
+        ("0::/user.slice/job", "user.slice", V2),  # the limit of a group above counts too
+        ("9:name=systemd:/\n4:cpu,memory:/docker/1a2b", "memory", V1),
+    ],
+)
+def test_memory_is_no_more_than_a_container_may_use(tmp_path, monkeypatch, own, place, names):
+    (tmp_path / "cgroup").write_text(f"{own}\n", encoding="utf-8")
+    group = tmp_path / "groups" / place
+    (group / "user.slice" / "job").mkdir(parents=True)
+    limit, use, cached = names
+    (group / use).write_text(f"{3 * 2**29}\n", encoding="ascii")
+    (group / "memory.stat").write_text(f"anon {2**30}\n{cached} {2**28}\n", encoding="ascii")
+    monkeypatch.setattr("alpaca_lora.models.hardware._GROUPS", tmp_path / "groups")
+    monkeypatch.setattr("alpaca_lora.models.hardware._OWN_GROUPS", tmp_path / "cgroup")
+    free = free_memory_bytes(unlimited := detect_hardware())
+    assert free > 2**30
+    (group / limit).write_text(f"{2**31}\n", encoding="ascii")
+    assert detect_hardware().memory_bytes == 2**31 < unlimited.memory_bytes
+    assert free_memory_bytes(unlimited) == 2**31 - 3 * 2**29 + 2**28
+    (group / limit).write_text("max\n", encoding="ascii")
+    assert detect_hardware() == unlimited

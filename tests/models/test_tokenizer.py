@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,21 @@ def test_the_plain_tokenizer_would_turn_it_into_the_control_token(tokenizer, tex
     assert tokenizer.eos_token_id in tokenizer(text)["input_ids"]
     encode_text(tokenizer, text)
     assert tokenizer.eos_token_id in tokenizer(text)["input_ids"]
+
+
+def test_a_control_token_stays_text_whoever_else_asks_meanwhile(tokenizer):
+    class Asking(list):
+        """Texts that are read while another thread calls the tokenizer."""
+
+        def __iter__(self):
+            other.start()
+            other.join(0.5)
+            return super().__iter__()
+
+    other = threading.Thread(target=prefix_ids, args=(tokenizer,))
+    (ids,) = encode_texts(tokenizer, Asking([EOS]))
+    other.join()
+    assert tokenizer.eos_token_id not in ids
 
 
 @given(text=TEXTS)

@@ -104,7 +104,7 @@ def test_without_the_kernels_layers_are_checkpointed_all_or_none():
     partly = KernelSettings(checkpointed_layers=8)
     assert checkpointed_layers(SHAPE, config(kernels=partly)) == 8
     assert checkpointed_layers(SHAPE, config(kernels=partly, precision="fp16")) == 32
-    assert checkpointed_layers(SHAPE, config(kernels=partly, gradient_checkpointing=False)) == 0
+    assert checkpointed_layers(SHAPE, config(gradient_checkpointing=False)) == 0
 
 
 def test_an_architecture_that_no_kernel_takes_is_planned_as_transformers_runs_it():

@@ -11,7 +11,7 @@ from alpaca_lora.training.checkpoints import (
     list_checkpoints,
     make_room,
     rotate,
-    seal,
+    write_manifest,
 )
 
 FILES = (
@@ -34,7 +34,7 @@ def checkpoint(tmp_path):
         directory.mkdir()
         for name in FILES:
             (directory / name).write_text(json.dumps({"name": name, "step": step}))
-        seal(directory, step, run_id)
+        write_manifest(directory, step, run_id)
         return directory
 
     return make
@@ -63,7 +63,7 @@ def test_a_missing_file_is_found(checkpoint, name):
 def test_a_file_that_was_never_written_is_found(checkpoint, name):
     directory = checkpoint(3)
     (directory / name).unlink()
-    seal(directory, 3, RUN)
+    write_manifest(directory, 3, RUN)
     assert fault_of(directory) == f"{name} is missing"
 
 
@@ -72,10 +72,10 @@ def test_of_several_processes_each_has_its_random_state(checkpoint, tmp_path):
     for rank in range(2):
         shutil.copy(directory / "rng_state.pth", directory / f"rng_state_{rank}.pth")
     (directory / "rng_state.pth").unlink()
-    seal(directory, 3, RUN, processes=2)
+    write_manifest(directory, 3, RUN, processes=2)
     assert fault_of(directory) is None
     assert choose_checkpoint(tmp_path, "auto").checkpoint == directory
-    seal(directory, 3, RUN, processes=3)
+    write_manifest(directory, 3, RUN, processes=3)
     assert fault_of(directory) == "rng_state_2.pth is missing"
 
 
@@ -96,7 +96,7 @@ def test_a_renamed_checkpoint_is_found(checkpoint, tmp_path):
 def test_the_pickle_of_all_arguments_is_dropped(checkpoint, tmp_path):
     directory = checkpoint(3)
     (directory / "training_args.bin").write_bytes(b"pickle with a token")
-    seal(directory, 3, RUN)
+    write_manifest(directory, 3, RUN)
     assert not (directory / "training_args.bin").exists()
     assert "training_args.bin" not in json.loads((directory / MANIFEST).read_text())["files"]
 
@@ -203,6 +203,6 @@ def test_numbers_that_json_does_not_know_become_null(checkpoint):
     (directory / "trainer_state.json").write_text(
         '{"best_metric": NaN, "log": [Infinity, 1.5], "best_model_checkpoint": "/a/checkpoint-2"}'
     )
-    seal(directory, 3, RUN)
+    write_manifest(directory, 3, RUN)
     state = json.loads((directory / "trainer_state.json").read_text(), parse_constant=pytest.fail)
     assert state == {"best_metric": None, "log": [None, 1.5], "best_model_checkpoint": None}

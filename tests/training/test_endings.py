@@ -14,7 +14,7 @@ from hashlib import sha256
 import pytest
 import torch
 
-from alpaca_lora.errors import DiskFullError, DivergenceError, NonFiniteLossError
+from alpaca_lora.errors import DiskFullError, DivergenceError, NonFiniteLossError, RunError
 from alpaca_lora.training.checkpoints import fault_of, list_checkpoints
 from tests.training.conftest import RECORDS, as_rows
 
@@ -89,6 +89,7 @@ class TestNotANumber:
         assert not (run / "adapter").exists()
         self.everything_is_finite(run / "checkpoint-2")
         assert digest(run_tiny(run, **FEW).output_dir) == whole
+        assert not (run / "nan_report.json").exists()
 
     def test_a_held_out_loss_ends_the_run(self, run_tiny, tmp_path, at_step):
         def spoil(trainer):
@@ -233,8 +234,8 @@ class TestFullDisk:
 
     def test_too_little_room_is_said_before_training(self, run_tiny, tmp_path, monkeypatch):
         usage = shutil.disk_usage(tmp_path)
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**19))
-        with pytest.raises(DiskFullError, match=r"needs 1\.\d MiB and 0\.5 MiB are free"):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**10))
+        with pytest.raises(DiskFullError, match=r"needs 0\.\d MiB and 0\.0 MiB are free"):
             run_tiny(tmp_path / "run", **FEW)
 
     @pytest.mark.skipif(
@@ -320,7 +321,7 @@ class TestMemory:
 
         def fail(_):
             orders.clear()
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            torch.empty(2**50)  # what a processor says, which has no error of its own for it
 
         at_step(step, fail)
         result = run_tiny(tmp_path / "run", **FEW)
@@ -371,6 +372,52 @@ def test_a_run_that_is_made_longer_at_a_constant_rate_is_the_longer_run(run_tiny
     assert result.notes == ("the run is made longer: config.max_steps was 6, now 8; total_steps was 6, now 8",)
     assert result.resumed_from.name == "checkpoint-6"
     assert digest(result.output_dir) == digest(longer.output_dir)
+
+
+def test_a_run_that_is_made_longer_goes_on_at_the_rate_of_its_new_curve(run_tiny, tmp_path, at_step):
+    run_tiny(tmp_path / "run", **FEW)
+    rates = []
+    at_step(7, lambda trainer: rates.append(trainer.optimizer.param_groups[0]["lr"]))
+    result = run_tiny(tmp_path / "run", **FEW, max_steps=8)
+    assert result.resumed_from.name == "checkpoint-6"
+    assert rates[0] > 0
+
+
+def test_a_resumed_run_saves_and_logs_as_often_as_it_is_told_now(run_tiny, tmp_path, at_step):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    at_step(4, stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(tmp_path / "run", **FEW, save_limit=9)
+    result = run_tiny(tmp_path / "run", **FEW | {"save_steps": 3}, save_limit=9, logging_steps=2)
+    assert result.resumed_from.name == "checkpoint-2"
+    assert [path.name for path in list_checkpoints(result.output_dir)] == [f"checkpoint-{step}" for step in (6, 3, 2)]
+
+
+def test_a_damaged_best_step_is_found_before_anything_is_trained(run_tiny, tmp_path, at_step, monkeypatch):
+    from alpaca_lora.training import trainer
+
+    losses = iter(range(1, 9))
+    monkeypatch.setattr(trainer, "heldout_loss", lambda *_: float(next(losses)))
+    options, trained = {"keep_best": True, "max_steps": 8}, []
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    at_step(7, stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(tmp_path / "run", **options)
+    state = json.loads((list_checkpoints(tmp_path / "run")[0] / "trainer_state.json").read_text())
+    best = tmp_path / "run" / f"checkpoint-{state['best_global_step']}"
+    assert best != list_checkpoints(tmp_path / "run")[0]
+    with (best / "adapter_model.safetensors").open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(b"\x7f")
+    at_step(7, trained.append)
+    with pytest.raises(RunError, match=r"the best step, cannot be used: adapter_model\.safetensors has changed"):
+        run_tiny(tmp_path / "run", **options)
+    assert not trained
 
 
 def test_no_secret_of_the_environment_is_on_the_disk(run_tiny, tmp_path, monkeypatch):

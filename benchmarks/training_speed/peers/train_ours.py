@@ -16,7 +16,8 @@ from trainer_probe import TrainerProbe, load_start
 from alpaca_lora.adapters import attach_adapter
 from alpaca_lora.config import FinetuneConfig, LoraSettings
 from alpaca_lora.models import load_base_model, load_tokenizer
-from alpaca_lora.training.trainer import AlpacaTrainer, Plan
+from alpaca_lora.training.options import Plan
+from alpaca_lora.training.trainer import AlpacaTrainer
 
 COMPILED = {"compiled": True}
 """What `finetune` decides on a machine with a C++ compiler from about 250 records of this file up."""
