@@ -56,9 +56,10 @@ def render_chats(template: str, chats: Sequence[Any], names: Mapping[str, Any]) 
         )
     except subprocess.TimeoutExpired as error:
         raise ExportError("the chat template takes too long") from error
-    if done.returncode < 0:
+    said = (done.stderr.strip().splitlines() or ["the chat template failed"])[-1][:300]
+    if done.returncode < 0 or said == MemoryError.__name__:
         raise ExportError("the chat template takes too much time or memory")
     if done.returncode != 0:
-        raise ExportError((done.stderr.strip().splitlines() or ["the chat template failed"])[-1][:300])
+        raise ExportError(said)
     texts: list[str] = json.loads(done.stdout)
     return texts

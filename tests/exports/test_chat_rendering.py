@@ -24,6 +24,7 @@ def test_a_template_that_costs_or_escapes_is_refused(name, tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-def test_a_template_that_loops_is_stopped():
+@pytest.mark.parametrize("name", ["nested loops", "a long string"])
+def test_a_template_that_takes_too_much_is_stopped_and_named_so(name):
     with pytest.raises(ExportError, match="takes too much time or memory"):
-        render_chats(PAYLOADS["nested loops"], CHAT, {})
+        render_chats(PAYLOADS[name], CHAT, {})
