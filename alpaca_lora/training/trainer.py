@@ -218,7 +218,7 @@ class AlpacaTrainer(SFTTrainer):
         """
         best = self.run_dir / f"checkpoint-{self.state.best_global_step}"
         if fault := fault_of(best, self.run_id):
-            raise RunError(f"{best.name}, the best step, cannot be used: {fault}. Train anew with resume 'never'")
+            raise RunError(f"{best.name}, the best step, cannot be used: {fault}; train anew in another output_dir")
         return best
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
