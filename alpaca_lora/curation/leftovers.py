@@ -25,7 +25,7 @@ _MERGED = re.compile(
     r"(?:^|\n)[ \t]*#{2,3}[ \t]*(?:\n|$)"
     r"|(?:^|\n)[ \t]*(?:#{2,3} ?\d{0,2}\.? ?|\d{1,2}\. ?)Instruction ?:"
     r"|(?:^|\n)[ \t]*#{2,3} ?(?:Input|Response) ?:"
-    r"|(?:^|\n)[ \t]*(\d{1,2})\. ?Input ?:[^\n]*(?:\n[^\n]*)*?\n[ \t]*\1\. ?Output ?:",
+    r"|(?:^|\n)[ \t]*(\d{1,2})\. ?Input ?:[^\n]*(?:\n[^\n]*){0,50}?\n[ \t]*\1\. ?Output ?:",
     re.I,
 )
 _MARKER = re.compile(
@@ -37,7 +37,14 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028\u2029\u
 _LOST = re.compile("\ufffd")
 _ESCAPE = re.compile(r'\\(?:[ntr](?![a-z]{2,}\{)|")')
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "", r"\"": '"'}
-_OTHER_ESCAPE = re.compile(r'\\[^ntr"]|\\[ntr][a-z]*\{|```|\$[^$\d]+\$')
+_TEX = (
+    r"\\(?:n(?:abla|eq?|ewline|exists|i|eg|leq|geq|mid|ot|otin|u)"
+    r"|r(?:angle|brace|ceil|floor|ho|ight|ightarrow|m)"
+    r"|t(?:anh?|au|ext(?:bf|it|rm|style|tt)?|frac|heta|ilde|imes|o|op|riangle))(?![a-zA-Z])"
+)
+"""Commands of TeX that begin as an escape does."""
+
+_OTHER_ESCAPE = re.compile(rf'\\[^ntr"]|\\[ntr][a-z]*\{{|{_TEX}|```|\$[^$\d]+\$')
 _CODE = re.compile(
     r"\b(?:print|printf|def|return|regex|regular expression|escape|escap\w+|console|echo|newline|code"
     r"|python|java\w*|latex|string|path)\b|[{};]\s*(?:\n|$)",
@@ -103,10 +110,18 @@ def _stray_escapes(record: Record) -> Verdict | None:
     if _CODE.search(f"{record.instruction}\n{record.input}\n{record.output}"):
         return None
     for field in _FIELDS:
-        text = getattr(record, field)
-        if (found := _ESCAPE.search(text)) and not _OTHER_ESCAPE.search(text):
+        if found := _stray_escape(getattr(record, field)):
             return wrong(f"{field}: {found.group()!r} as {len(found.group())} characters")
     return None
+
+
+def _stray_escape(text: str) -> re.Match[str] | None:
+    """Return the first escape of a text, unless another one shows that a backslash means something else there."""
+    return None if _OTHER_ESCAPE.search(text) else _ESCAPE.search(text)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda found: _ESCAPES[found.group()], text) if _stray_escape(text) else text
 
 
 def _unmangled(text: str) -> str:
@@ -217,7 +232,7 @@ LEFTOVERS = (
         about="holds escapes as text where line ends, tabs or quotes were meant",
         fix="Write the characters that the escapes stand for.",
         check=_stray_escapes,
-        repair=_each(lambda text: _ESCAPE.sub(lambda found: _ESCAPES[found.group()], text)),
+        repair=_each(_unescaped),
         fixture=Record("Name two colours.", "", r"Red.\nBlue."),
     ),
     Rule(
