@@ -74,15 +74,14 @@ def parse_json(text: str, *, finish: Finish) -> list[Parsed]:
     """
     found, position = [], 0
     while (start := text.find("{", position)) >= 0:
+        position = start + 1
         try:
             value, position = _DECODER.raw_decode(text, start)
+            found += list(_tasks(value))
         except (ValueError, RecursionError):
-            position = start + 1
             if _LOOKS_LIKE_TASK.match(text, start):
                 last = finish == "length" and "{" not in text[position:]
                 found.append(Parsed(None, "cut" if last else "malformed", text[start : start + _SHOWN]))
-            continue
-        found += list(_tasks(value))
     return found
 
 

@@ -113,7 +113,7 @@ PAGES = {
     "dots": "a." * 20_000,
     "lines": "\n" * 40_000,
     "spaces": " " * 40_000 + "x",
-    "inputs": "1. Input: a\n" * 20_000,
+    "inputs": "1. Input: a\n" * 6_000,
 }
 
 
