@@ -38,7 +38,7 @@ _LOST = re.compile("\ufffd")
 _ESCAPE = re.compile(r'\\(?:[ntr](?![a-z]{2,}\{)|")')
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "", r"\"": '"'}
 _TEX = (
-    r"\\(?:nabla|neg?|neq|newline|nexists|ni|nleq|ngeq|nmid|not|notin|nu|rangle|rbrace|rceil|rfloor|rho|right|rightarrow|rm"
+    r"\\(?:nabla|neg?|neq|newline|nexists|ni|nleq|ngeq|nmid|not(?:in)?|nu|rangle|rbrace|rceil|rfloor|rho|right|rightarrow|rm"
     r"|tanh?|tau|text(?:bf|it|rm|style|tt)?|tfrac|theta|tilde|times|to|top|triangle)(?![a-zA-Z])"
 )
 """Commands of TeX that begin as an escape does."""
