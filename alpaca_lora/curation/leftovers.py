@@ -7,10 +7,10 @@ from typing import Any
 
 from alpaca_lora.curation.rule import Rule, Verdict, wrong
 from alpaca_lora.records import Record
+from alpaca_lora.records.record import FIELDS
 
 __all__ = ["LEFTOVERS"]
 
-_FIELDS = ("instruction", "input", "output")
 _NO_INPUT = re.compile(
     r"\W*(?:no[ _-]?(?:additional |further )?inputs?(?: (?:needed|required|provided|given|necessary))?|none)\W*", re.I
 )
@@ -58,7 +58,7 @@ _CUT_MONEY = re.compile(r"(?:^|[a-z] )[$€£]$", re.I)
 _LAST_ITEM = re.compile(r"(?:^|\n)[ \t]*(\d{1,3})[.)] ")
 
 
-def _in_fields(pattern: re.Pattern[str], fields: tuple[str, ...] = _FIELDS) -> Callable[[Record], Verdict | None]:
+def _in_fields(pattern: re.Pattern[str], fields: tuple[str, ...] = FIELDS) -> Callable[[Record], Verdict | None]:
     """Return a check that looks for a pattern in some fields."""
 
     def check(record: Record) -> Verdict | None:
@@ -108,7 +108,7 @@ def _residual_marker(record: Record) -> Verdict | None:
 def _stray_escapes(record: Record) -> Verdict | None:
     if _CODE.search(f"{record.instruction}\n{record.input}\n{record.output}"):
         return None
-    for field in _FIELDS:
+    for field in FIELDS:
         if found := _stray_escape(getattr(record, field)):
             return wrong(f"{field}: {found.group()!r} as {len(found.group())} characters")
     return None
@@ -132,7 +132,7 @@ def _unmangled(text: str) -> str:
 
 
 def _mojibake(record: Record) -> Verdict | None:
-    for field in _FIELDS:
+    for field in FIELDS:
         text = getattr(record, field)
         if (found := _MOJIBAKE.search(text)) and _unmangled(text) != text:
             return wrong(f"{field}: {text[max(0, found.start() - 5) : found.end() + 5]!r}")
@@ -155,7 +155,7 @@ def _trimmed(text: str) -> str:
 
 
 def _surrounding_whitespace(record: Record) -> Verdict | None:
-    fields = [field for field in _FIELDS if getattr(record, field) != _trimmed(getattr(record, field))]
+    fields = [field for field in FIELDS if getattr(record, field) != _trimmed(getattr(record, field))]
     if not record.output.strip():
         fields = [field for field in fields if field != "output"]  # which is empty_output
     return wrong(f"around {', '.join(fields)}") if fields else None
@@ -163,7 +163,7 @@ def _surrounding_whitespace(record: Record) -> Verdict | None:
 
 def _each(change: Callable[[str], Any]) -> Callable[[Record], Record]:
     """Return a repair that changes every field."""
-    return lambda record: replace(record, **{field: change(getattr(record, field)) for field in _FIELDS})
+    return lambda record: replace(record, **{field: change(getattr(record, field)) for field in FIELDS})
 
 
 LEFTOVERS = (

@@ -48,7 +48,7 @@ def test_a_long_instruction_does_not_hide_that_the_inputs_differ():
 
 
 def test_of_many_records_that_are_alike_one_is_left(tmp_path):
-    task = "one two three four five six seven eight nine ten".split()
+    task = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     variants = [Record(" ".join(task), "", "x")]  # which the others are less like than each other
     variants += [Record(" ".join([*task[:8], "a", f"b{number}"]), "", f"x{number}") for number in range(80)]
     same = [Record("Name a colour.", "", f"Colour {number}.") for number in range(120)]
