@@ -352,6 +352,11 @@ FAULTS = {
     ),
     "busy_negative": _error(429, message="slow", more=["retry-after: -5"]),
     "busy_for_ever": _error(429, message="slow", more=["retry-after: 1000000000"]),
+    "busy_billing": _error(
+        429,
+        message="Rate limit reached. Add a payment method to raise it: example.org/account/billing",
+        code="rate_limit_exceeded",
+    ),
     "no_quota": _error(429, message="You exceeded your current quota", code="insufficient_quota"),
     "server_408": _error(408, message="took too long", billed=True),
     "server_500": _error(500, message="oops", billed=True),

@@ -13,12 +13,13 @@ from alpaca_lora.curation.catalog import CONFLICT, CONTAMINATION, EXACT, NEAR, R
 from alpaca_lora.curation.measured import Finding
 from alpaca_lora.curation.settings import Compare, Method
 from alpaca_lora.records import Record
-from alpaca_lora.selfinstruct.novelty import Match, NoveltyIndex, compared_text, rouge_l, words
+from alpaca_lora.selfinstruct.novelty import Match, NoveltyIndex, compared_text, words
 
 __all__ = ["compare_with_held_out", "compare_within", "score_leaks"]
 
 _MOST_PAIRS = 50
-"""Earlier records that one record is compared with in the ledger, the most similar ones; bounds a set of one task."""
+"""Earlier records that one record is compared with in the ledger: so many of the first, one of which mostly stays, and
+of the most similar ones. It bounds a set of one task."""
 
 _GRAM_WORDS = 8
 _FEWEST_GRAMS = 6
@@ -42,8 +43,8 @@ def compare_within(
         tick: called after each record with the number of records done.
 
     Returns:
-        Exact duplicates with the first of their kind; conflicting answers and near duplicates with up to 50 earlier
-        records.
+        Exact duplicates with the first of their kind; conflicting answers with up to 50 earlier records, and near
+        duplicates with the first 50 and the 50 most similar ones.
 
     Raises:
         MissingDependencyError: `minhash` without datasketch.
@@ -52,7 +53,7 @@ def compare_within(
     first: dict[tuple[str, ...], int] = {}
     tasks: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     floor = float(RULES[NEAR].floor or 0)
-    matches = _MATCHERS[method](floor)
+    matches, score_inputs = _MATCHERS[method](floor), _input_scorer(floor)
     indexed: list[int] = []
     for place, record in enumerate(records):
         task = (_plain(record.instruction), _plain(record.input))
@@ -60,26 +61,41 @@ def compare_within(
         if earlier != place:
             found[place].append(Finding(EXACT, f"the same as {records[earlier].origin}", other=earlier))
         else:
-            for other in tasks[task][-_MOST_PAIRS:]:
+            for other in tasks[task][:_MOST_PAIRS]:
                 found[place].append(Finding(CONFLICT, f"the task of {records[other].origin}", other=other))
             tasks[task].append(place)
-            alike = [
-                match._replace(score=min(match.score, _inputs(record, records[indexed[match.number]], compare)))
-                for match in matches(compared_text(record, with_input=compare == "task"))
-            ]
-            for match in sorted(sorted(alike, key=lambda match: -match.score)[:_MOST_PAIRS]):
-                if match.score > floor:
-                    other = indexed[match.number]
-                    found[place].append(Finding(NEAR, f"like {records[other].origin}", match.score, other))
+            alike = matches(compared_text(record, with_input=compare == "task"))
+            if compare == "task":
+                alike = score_inputs(record.input, alike)
+            most = sorted(alike, key=lambda match: -match.score)[:_MOST_PAIRS]
+            for match in sorted({*alike[:_MOST_PAIRS], *most}):
+                other = indexed[match.number]
+                found[place].append(Finding(NEAR, f"like {records[other].origin}", match.score, other))
             indexed.append(place)
         tick(place + 1)
     return found
 
 
-def _inputs(record: Record, other: Record, compare: Compare) -> float:
-    """Return how alike the inputs of two records are, so that a long instruction cannot hide that they differ."""
-    first, second = words(record.input), words(other.input)
-    return rouge_l(first, second) if compare == "task" and first and second else 1.0
+def _input_scorer(floor: float) -> Callable[[str, list[Match]], list[Match]]:
+    """Return what lowers the scores of tasks to those of their inputs, as a long instruction can hide that they differ.
+
+    Pairs whose inputs are at the floor or below are left out; an input without words is like any other.
+    """
+    index = NoveltyIndex(threshold=floor)
+    empty: list[bool] = []
+
+    def lowered(text: str, alike: list[Match]) -> list[Match]:
+        blank = not words(text)
+        scores = {match.number: match.score for match in index.matches(text)} if alike and not blank else {}
+        index.add(text)
+        empty.append(blank)
+        return [
+            match._replace(score=min(match.score, 1.0 if blank or empty[match.number] else scores[match.number]))
+            for match in alike
+            if blank or empty[match.number] or match.number in scores
+        ]
+
+    return lowered
 
 
 def _plain(text: str) -> str:

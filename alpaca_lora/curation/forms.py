@@ -11,7 +11,8 @@ from alpaca_lora.records import Record
 
 __all__ = ["FORMS"]
 
-_NUMBER = rf"(\d{{1,4}}|{'|'.join(WORDS)}|fifteen|twenty|thirty)"
+_WORDS = WORDS | {"fifteen": 15, "twenty": 20, "thirty": 30}
+_NUMBER = rf"(\d{{1,4}}|{'|'.join(_WORDS)})"
 _LISTS = re.compile(
     rf"^\W*(?:please |can you )?(?:list|name|give|provide|suggest|generate|create|identify|mention"
     rf"|write|come up with|find|describe|propose|outline|state|tell|offer|recommend|think of"
@@ -62,7 +63,7 @@ _YES_NO = re.compile(
 
 
 def _number(text: str) -> int:
-    return WORDS.get(text.lower()) or {"fifteen": 15, "twenty": 20, "thirty": 30}.get(text.lower()) or int(text)
+    return _WORDS[text.lower()] if text.lower() in _WORDS else int(text)
 
 
 def _list_length(record: Record) -> Verdict | None:

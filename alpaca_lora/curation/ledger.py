@@ -61,7 +61,7 @@ def read_measured(directory: Path, contract: Mapping[str, Any]) -> list[Measured
     try:
         stored = dict(json.loads((directory / CONTRACT).read_text(encoding="utf-8"))["measured"])
         lines = [json.loads(line) for line in (directory / LEDGER).read_bytes().splitlines()]
-        found = [_read(line) for line in lines]
+        found = [_read(line, number) for number, line in enumerate(lines, start=1)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{str(directory)!r} holds no complete curation ({error}); run without --replay") from error
     differences = [
@@ -76,11 +76,13 @@ def read_measured(directory: Path, contract: Mapping[str, Any]) -> list[Measured
     return found
 
 
-def _read(line: Mapping[str, Any]) -> Measured:
+def _read(line: Mapping[str, Any], row: int) -> Measured:
     findings = []
     for found in line["findings"]:
         if found["rule"] not in RULES:
-            raise ValueError(f"row {line['row']}: unknown rule {found['rule']!r}")
-        other = found["like_row"] - 1 if "like_row" in found else None
-        findings.append(Finding(found["rule"], found["detail"], found["score"], other))
+            raise ValueError(f"row {row}: unknown rule {found['rule']!r}")
+        like = found.get("like_row")
+        if like is not None and like not in range(1, row):
+            raise ValueError(f"row {row}: like_row must be an earlier row, got {like!r}")
+        findings.append(Finding(found["rule"], found["detail"], found["score"], None if like is None else like - 1))
     return Measured(tuple(findings), tuple(line["verified"]))

@@ -7,10 +7,10 @@ from typing import Any
 
 from alpaca_lora.curation.rule import Rule, Verdict, wrong
 from alpaca_lora.records import Record
+from alpaca_lora.records.record import FIELDS
 
 __all__ = ["LEFTOVERS"]
 
-_FIELDS = ("instruction", "input", "output")
 _NO_INPUT = re.compile(
     r"\W*(?:no[ _-]?(?:additional |further )?inputs?(?: (?:needed|required|provided|given|necessary))?|none)\W*", re.I
 )
@@ -25,7 +25,7 @@ _MERGED = re.compile(
     r"(?:^|\n)[ \t]*#{2,3}[ \t]*(?:\n|$)"
     r"|(?:^|\n)[ \t]*(?:#{2,3} ?\d{0,2}\.? ?|\d{1,2}\. ?)Instruction ?:"
     r"|(?:^|\n)[ \t]*#{2,3} ?(?:Input|Response) ?:"
-    r"|(?:^|\n)[ \t]*(\d{1,2})\. ?Input ?:[^\n]*(?:\n[^\n]*)*?\n[ \t]*\1\. ?Output ?:",
+    r"|(?:^|\n)[ \t]*(\d{1,2})\. ?Input ?:[^\n]*(?:\n[^\n]*){0,50}?\n[ \t]*\1\. ?Output ?:",
     re.I,
 )
 _MARKER = re.compile(
@@ -37,7 +37,13 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028\u2029\u
 _LOST = re.compile("\ufffd")
 _ESCAPE = re.compile(r'\\(?:[ntr](?![a-z]{2,}\{)|")')
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "", r"\"": '"'}
-_OTHER_ESCAPE = re.compile(r'\\[^ntr"]|\\[ntr][a-z]*\{|```|\$[^$\d]+\$')
+_TEX = (
+    r"\\(?:nabla|neg?|neq|newline|nexists|ni|nleq|ngeq|nmid|not(?:in)?|nu|rangle|rbrace|rceil|rfloor|rho|right|rightarrow|rm"
+    r"|tanh?|tau|text(?:bf|it|rm|style|tt)?|tfrac|theta|tilde|times|to|top|triangle)(?![a-zA-Z])"
+)
+"""Commands of TeX that begin as an escape does."""
+
+_OTHER_ESCAPE = re.compile(rf'\\[^ntr"]|\\[ntr][a-z]*\{{|{_TEX}|```|\$[^$\d]+\$')
 _CODE = re.compile(
     r"\b(?:print|printf|def|return|regex|regular expression|escape|escap\w+|console|echo|newline|code"
     r"|python|java\w*|latex|string|path)\b|[{};]\s*(?:\n|$)",
@@ -52,7 +58,7 @@ _CUT_MONEY = re.compile(r"(?:^|[a-z] )[$€£]$", re.I)
 _LAST_ITEM = re.compile(r"(?:^|\n)[ \t]*(\d{1,3})[.)] ")
 
 
-def _in_fields(pattern: re.Pattern[str], fields: tuple[str, ...] = _FIELDS) -> Callable[[Record], Verdict | None]:
+def _in_fields(pattern: re.Pattern[str], fields: tuple[str, ...] = FIELDS) -> Callable[[Record], Verdict | None]:
     """Return a check that looks for a pattern in some fields."""
 
     def check(record: Record) -> Verdict | None:
@@ -102,11 +108,19 @@ def _residual_marker(record: Record) -> Verdict | None:
 def _stray_escapes(record: Record) -> Verdict | None:
     if _CODE.search(f"{record.instruction}\n{record.input}\n{record.output}"):
         return None
-    for field in _FIELDS:
-        text = getattr(record, field)
-        if (found := _ESCAPE.search(text)) and not _OTHER_ESCAPE.search(text):
+    for field in FIELDS:
+        if found := _stray_escape(getattr(record, field)):
             return wrong(f"{field}: {found.group()!r} as {len(found.group())} characters")
     return None
+
+
+def _stray_escape(text: str) -> re.Match[str] | None:
+    """Return the first escape of a text, unless another one shows that a backslash means something else there."""
+    return None if _OTHER_ESCAPE.search(text) else _ESCAPE.search(text)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda found: _ESCAPES[found.group()], text) if _stray_escape(text) else text
 
 
 def _unmangled(text: str) -> str:
@@ -118,7 +132,7 @@ def _unmangled(text: str) -> str:
 
 
 def _mojibake(record: Record) -> Verdict | None:
-    for field in _FIELDS:
+    for field in FIELDS:
         text = getattr(record, field)
         if (found := _MOJIBAKE.search(text)) and _unmangled(text) != text:
             return wrong(f"{field}: {text[max(0, found.start() - 5) : found.end() + 5]!r}")
@@ -141,7 +155,7 @@ def _trimmed(text: str) -> str:
 
 
 def _surrounding_whitespace(record: Record) -> Verdict | None:
-    fields = [field for field in _FIELDS if getattr(record, field) != _trimmed(getattr(record, field))]
+    fields = [field for field in FIELDS if getattr(record, field) != _trimmed(getattr(record, field))]
     if not record.output.strip():
         fields = [field for field in fields if field != "output"]  # which is empty_output
     return wrong(f"around {', '.join(fields)}") if fields else None
@@ -149,7 +163,7 @@ def _surrounding_whitespace(record: Record) -> Verdict | None:
 
 def _each(change: Callable[[str], Any]) -> Callable[[Record], Record]:
     """Return a repair that changes every field."""
-    return lambda record: replace(record, **{field: change(getattr(record, field)) for field in _FIELDS})
+    return lambda record: replace(record, **{field: change(getattr(record, field)) for field in FIELDS})
 
 
 LEFTOVERS = (
@@ -217,7 +231,7 @@ LEFTOVERS = (
         about="holds escapes as text where line ends, tabs or quotes were meant",
         fix="Write the characters that the escapes stand for.",
         check=_stray_escapes,
-        repair=_each(lambda text: _ESCAPE.sub(lambda found: _ESCAPES[found.group()], text)),
+        repair=_each(_unescaped),
         fixture=Record("Name two colours.", "", r"Red.\nBlue."),
     ),
     Rule(

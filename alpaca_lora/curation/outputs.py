@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from alpaca_lora.curation.settings import CurationSettings
 from alpaca_lora.curation.statistics import describe_set
 from alpaca_lora.records import LoadedRecords, Record, save_records
 from alpaca_lora.records.record import FIELDS
+from alpaca_lora.records.writing import canonical_lines
 from alpaca_lora.reporting.shapes import standalone
 
 __all__ = ["CURATED", "OUTPUTS", "Curation", "write_outputs"]
@@ -82,10 +82,6 @@ def write_outputs(directory: Path, curation: Curation) -> None:
     _files.write_text(directory / "verbs.svg", standalone(draw_verbs(after, size=720)))
 
 
-def _line(record: Record) -> str:
-    return json.dumps({field: getattr(record, field) for field in FIELDS}, ensure_ascii=False)
-
-
 def _dropped(curation: Curation) -> Iterator[str]:
     """Yield the rows that were dropped as they were read, each with its reason."""
     for record, decision in zip(curation.loaded.records, curation.decisions, strict=True):
@@ -103,11 +99,15 @@ def _differences(curation: Curation) -> Iterator[str]:
     for number, (original, record, decision) in enumerate(rows, start=1):
         stays = decision.outcome != "dropped"
         kept += stays
-        if stays and replace(original, origin="") == replace(record, origin=""):
+        if stays and original == record:
             continue
         why = decision.by or ", ".join(dict.fromkeys(finding.rule for finding in decision.counted))
-        yield f"@@ -{number},1 +{kept},{int(stays)} @@ {original.origin}: {why}\n-{_line(original)}\n"
-        yield f"+{_line(record)}\n" if stays else ""
+        yield f"@@ -{number},1 +{kept},{int(stays)} @@ {original.origin}: {why}\n-{_line(original)}"
+        yield f"+{_line(record)}" if stays else ""
+
+
+def _line(record: Record) -> str:
+    return canonical_lines([record]).decode("utf-8")
 
 
 def _sarif(curation: Curation) -> dict[str, Any]:

@@ -87,13 +87,13 @@ def curate(
     target = _check_directory(Path(output_dir).expanduser(), source)
     loaded = read_dataset(source, column_map=column_map, allow_empty_output=True)
     sets = {str(path): read_dataset(path, allow_empty_output=True) for path in against}
-    contract = _contract(loaded, sets, settings)
+    contract = _contract(loaded, column_map, sets, settings)
     if replay is None:
         held_out = {name: one.heldout or one.records for name, one in sets.items()} | {"held-out rows": loaded.heldout}
         records, measured = measure(loaded.records, held_out, settings, on_progress)
     else:
         records = [repair_record(record, settings)[0] for record in loaded.records]
-        measured = read_measured(Path(replay), contract)
+        measured = read_measured(Path(replay).expanduser(), contract)
     decisions = decide(measured, settings)
     curation = Curation(loaded, records, decisions, count_rules(measured, decisions, settings), settings)
     on_progress("writing", 0, 1)
@@ -163,13 +163,17 @@ def _check_directory(target: Path, source: Source) -> Path:
 
 
 def _contract(
-    loaded: LoadedRecords, against: Mapping[str, LoadedRecords], settings: CurationSettings
+    loaded: LoadedRecords,
+    column_map: Mapping[str, str] | None,
+    against: Mapping[str, LoadedRecords],
+    settings: CurationSettings,
 ) -> dict[str, Any]:
     """Return everything that decides the findings."""
     return {
         "version": __version__,
         "rows": len(loaded.records),
         "data_sha256": loaded.sha256,
+        "column_map": dict(column_map) if column_map else None,
         "against_sha256": [data.sha256 for data in against.values()],
         "compare": settings.compare,
         "method": settings.method,

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 from alpaca_lora.curation.rule import Rule, Verdict, wrong
 from alpaca_lora.records import Record
+from alpaca_lora.records.record import FIELDS
 
 __all__ = ["PRIVACY"]
 
@@ -44,7 +45,7 @@ _HIDDEN = re.compile("[\U000e0000-\U000e007f\u202a-\u202e\u2066-\u2069]|\u200b{3
 
 
 def _texts(record: Record) -> dict[str, str]:
-    return {"instruction": record.instruction, "input": record.input, "output": record.output}
+    return {field: getattr(record, field) for field in FIELDS}
 
 
 def _found(text: str) -> Iterator[str]:

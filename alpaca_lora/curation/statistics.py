@@ -10,6 +10,7 @@ from typing import Any
 
 from alpaca_lora.curation.verbs import count_verbs, find_verb_noun
 from alpaca_lora.records import Record
+from alpaca_lora.records.record import FIELDS
 
 __all__ = ["Lengths", "SetStatistics", "describe_set", "guess_language"]
 
@@ -115,12 +116,12 @@ def describe_set(records: Sequence[Record]) -> SetStatistics:
         repeated_tasks=len(records) - len(tasks),
         lengths={
             field: lengths
-            for field in ("instruction", "input", "output")
+            for field in FIELDS
             if (lengths := _measure(len(getattr(record, field).split()) for record in records))
         },
         languages=dict(languages.most_common()),
         with_verb=sum(bool(verb and verb[1]) for verb in verbs),
-        verbs=count_verbs(record.instruction for record in records),
+        verbs=count_verbs(verbs),
     )
 
 

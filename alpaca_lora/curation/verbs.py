@@ -91,15 +91,17 @@ def _singular(noun: str) -> str:
     return noun
 
 
-def count_verbs(instructions: Iterable[str], *, verbs: int = 20, nouns: int = 4) -> dict[str, dict[str, int]]:
+def count_verbs(
+    found: Iterable[tuple[str, str | None] | None], *, verbs: int = 20, nouns: int = 4
+) -> dict[str, dict[str, int]]:
     """Return the most frequent nouns of the most frequent verbs, as many as the paper's picture has.
 
     Args:
-        instructions: of a set.
+        found: what `find_verb_noun` finds in the instructions of a set.
         verbs: how many verbs.
         nouns: how many nouns of each.
     """
-    pairs = Counter(pair for text in instructions if (pair := find_verb_noun(text)) and pair[1])
+    pairs = Counter(pair for pair in found if pair and pair[1])
     totals: Counter[str] = Counter()
     for (verb, _), times in pairs.items():
         totals[verb] += times

@@ -26,9 +26,10 @@ from alpaca_lora.evaluation.annotations import Annotation, ModelOutput, save_ann
 from alpaca_lora.evaluation.judgement import JudgeResult
 from alpaca_lora.evaluation.verdicts import PROMPT_SHA256, Comparison, pair_outputs, read_share, verdict_request
 from alpaca_lora.evaluation.winrate import measure_win_rate
-from alpaca_lora.selfinstruct.calls import Caller, Limits, Priced, Stop, in_order, run_in_a_loop
+from alpaca_lora.selfinstruct.calls import Caller, Limits, Priced, Stop
 from alpaca_lora.selfinstruct.display import Display
 from alpaca_lora.selfinstruct.ledger import Budget, Ledger
+from alpaca_lora.selfinstruct.loops import in_order, run_in_a_loop
 from alpaca_lora.selfinstruct.pricing import check_budget, check_teacher, price_teacher
 from alpaca_lora.teachers import Answer, Teacher
 
@@ -237,7 +238,7 @@ class _Run:
         ]
         answers = self.ledger.answers
         chat = self.priced.teacher.chat
-        price_known = self.priced.price is not None
+        price_known = self.priced.price is not None and not self.ledger.total.unpriced
         result = JudgeResult(
             directory=self.run_dir,
             win_rate=measure_win_rate(annotations),

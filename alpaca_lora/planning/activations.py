@@ -59,9 +59,11 @@ def activations_of(
         record_tokens: of each record in it.
     """
     fast = runs_on_kernels(shape, config)
-    layer = _kept_on_kernels(shape, config, width_bytes, cuda, record_tokens) if fast else _kept_by_peft(
-        shape, config, width_bytes, cuda, record_tokens
-    )  # fmt: skip
+    layer = (
+        _kept_on_kernels(shape, config, width_bytes, cuda, record_tokens)
+        if fast
+        else _kept_by_peft(shape, config, width_bytes)
+    )
     wide = shape.width * width_bytes
     return Activations(
         layer=layer,
@@ -93,7 +95,7 @@ def _kept_on_kernels(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bo
     return norms + attention + 3 * i * b + _kept_by_adapters(shape, config, b)  # gate, up and their product
 
 
-def _kept_by_peft(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bool, record_tokens: int) -> float:
+def _kept_by_peft(shape: ModelShape, config: FinetuneConfig, b: int) -> float:
     """Count what transformers and PEFT keep: norms in float32, SiLU's output, keys and values for each query head."""
     d, i, queries = shape.width, shape.inner, shape.heads * shape.head_size
     norms = 2 * ((4 + (4 if b < 4 else 0)) * d + d * b)

@@ -115,7 +115,11 @@ class Estimate:
         """Return the cards that these settings fit, unchanged."""
         if self.hardware.device != "cuda":
             return ()
-        return tuple(name for name, card in CARDS.items() if self.total_bytes <= card.memory_mib << 20)
+        return tuple(
+            name
+            for name, card in CARDS.items()
+            if self.total_bytes <= card.memory_mib << 20 and (card.bf16 or self.config.precision != "bf16")
+        )
 
 
 def plan(

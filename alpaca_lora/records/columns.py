@@ -145,7 +145,7 @@ def _announce(layout: _Layout, present: Mapping[str, None], rules: Rules, findin
     used = {*layout.required, *layout.columns}
     if layout.nested is not None:
         used = {*layout.required}
-        findings.note(f"read {layout.nested!r}: each exchange became a record")
+        findings.note(f"read {layout.nested!r}: each question with its answer became a record")
     elif layout is not _ALPACA and not rules.column_map:
         pairs = zip(FIELDS, layout.columns, strict=True)
         chosen = ", ".join(f"{column!r} as {field}" for field, column in pairs if column in present and column != field)

@@ -54,6 +54,10 @@ def parse_csv(text: str, findings: Findings, limits: Limits) -> list[Row]:
                     findings.fault(line, f"{len(cells)} instead of {len(header)} cells; {fix}")
                 line = reader.line_num + 1
         except csv.Error as error:
+            if str(error).startswith("field larger"):
+                fault = f"a cell has more than {limits.line_bytes:,} characters; close its quote, or shorten the text"
+                findings.fault(line, fault)
+                return rows
             reason = next((words for start, words in _REASONS.items() if str(error).startswith(start)), error)
             findings.fault(line, f"not CSV: {reason}; quote the text and double the quotes inside it")
     if blank and rows:

@@ -1,8 +1,7 @@
-"""Calls to teachers within a budget: how many at once, how often again, and in which order answers are used.
+"""Calls to teachers within a budget: how many at once, how fast, and how often again.
 
-Requests go out side by side, but their answers are handed on in the order of the requests, so the number of connections
-changes nothing in the result. A request that the budget does not admit waits until the calls under way are settled,
-since those mostly cost less than was reserved for them; only then is the budget reached.
+Requests go out side by side. One that the budget does not admit waits until the calls under way are settled, since
+those mostly cost less than was reserved for them; only then is the budget reached.
 
 Waiting is measured by the monotonic clock: a clock that is set back or a night of sleep changes no limit.
 """
@@ -11,19 +10,17 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from alpaca_lora.config.calling import CallSettings
-from alpaca_lora.errors import TeacherRefusedError
+from alpaca_lora.errors import ConfigError, TeacherRefusedError
 from alpaca_lora.selfinstruct.ledger import Booking, Budget, Ledger
-from alpaca_lora.teachers import FREE, Answer, Fault, Price, Request, Teacher, Usage
+from alpaca_lora.teachers import Answer, Fault, Price, Request, Teacher, Usage
 
-__all__ = ["Caller", "Limits", "Priced", "Status", "Stop", "in_order", "run_in_a_loop"]
+__all__ = ["Caller", "Limits", "Priced", "Status", "Stop"]
 
 Status = Literal["completed", "budget", "quota", "unavailable", "time", "pilot", "dry"]
 """Why a run ended: enough rows; or a budget, the teacher's credit, silence, time, the pilot, no new rows."""
@@ -35,9 +32,6 @@ _PATIENCE = 6
 _MINUTE = 60.0
 _LARGEST_CONTEXT = 2**24
 """More tokens than any model takes or writes at once."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Stop(Exception):
@@ -61,7 +55,9 @@ class Priced:
 
     def booking(self, usage: Usage) -> Booking:
         """Return what a usage costs."""
-        return Booking(usage.total, (self.price or FREE).cost(usage))
+        if self.price is None:
+            return Booking(usage.total, unpriced=usage.total)
+        return Booking(usage.total, self.price.cost(usage))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +84,18 @@ class Limits:
 
 
 class Caller:
-    """Asks teachers, and books every attempt before it is made."""
+    """Asks teachers, and books every attempt before it is made.
+
+    Raises:
+        ConfigError: the budget is in dollars, and the ledger holds calls whose price was not known.
+    """
 
     def __init__(self, ledger: Ledger, budget: Budget, limits: Limits) -> None:
+        if budget.usd is not None and ledger.total.unpriced:
+            raise ConfigError(
+                f"earlier sessions of this run used {ledger.total.unpriced:,} tokens without a price, so budget_usd "
+                "cannot hold: leave it out, keep budget_tokens"
+            )
         self.ledger, self.budget, self.limits = ledger, budget, limits
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._turn = asyncio.Lock()
@@ -159,33 +164,33 @@ class Caller:
 
     async def _reserve(self, key: str, booking: Booking) -> int:
         async with self._turn:  # first come, first served: requests reserve in their order
-            while not self._end and not self.budget.admits(self.ledger.total + booking):
-                if not self.ledger.reserved:
-                    self.halt(Stop("budget", self._over(booking)))
+            while not self._end:  # after every wait from the beginning, since calls under way are settled meanwhile
+                if not self.budget.admits(self.ledger.total + booking):
+                    if not self.ledger.reserved:
+                        self.halt(Stop("budget", self._over(booking)))
+                        break
+                    self._settled.clear()
+                    await self._settled.wait()
+                elif (pause := self._pause(booking.tokens)) > 0:
+                    await self._sleep(pause)
+                else:
                     break
-                self._settled.clear()
-                await self._settled.wait()
-            await self._wait_for_rate(booking.tokens)
+            self._check_time()
             if self._end:
                 raise self._end
+            if self.limits.requests_per_minute is not None or self.limits.tokens_per_minute is not None:
+                self._sent.append((asyncio.get_running_loop().time(), booking.tokens))
             return self.ledger.reserve(key, booking)
 
-    async def _wait_for_rate(self, tokens: int) -> None:
-        """Wait until no window of a minute holds more requests or tokens than it may."""
-        now = asyncio.get_running_loop().time
-        self._check_time()
-        most_requests, most_tokens = self.limits.requests_per_minute, self.limits.tokens_per_minute
-        while not self._end and self._sent:
-            while self._sent and now() - self._sent[0][0] > _MINUTE:
-                self._sent.popleft()
-            requests, used = len(self._sent), sum(number for _, number in self._sent)
-            full = most_requests is not None and requests >= most_requests
-            full |= most_tokens is not None and requests > 0 and used + tokens > most_tokens
-            if not full:
-                break
-            await self._sleep(self._sent[0][0] + _MINUTE - now() + 0.001)
-        if most_requests is not None or most_tokens is not None:
-            self._sent.append((now(), tokens))
+    def _pause(self, tokens: int) -> float:
+        """Return the seconds to wait until the window of a minute has room for another request."""
+        now, most = asyncio.get_running_loop().time(), self.limits
+        while self._sent and now - self._sent[0][0] > _MINUTE:
+            self._sent.popleft()
+        requests, used = len(self._sent), sum(number for _, number in self._sent)
+        full = most.requests_per_minute is not None and requests >= most.requests_per_minute
+        full |= most.tokens_per_minute is not None and requests > 0 and used + tokens > most.tokens_per_minute
+        return self._sent[0][0] + _MINUTE - now + 0.001 if full else 0.0
 
     async def _recover(self, fault: Fault, tries: int) -> None:
         """Wait for a fault to go away, or end the run."""
@@ -227,59 +232,6 @@ class Caller:
         return f"{' and '.join(caps)}, and the next request may cost up to {most}"
 
 
-async def in_order(
-    items: AsyncIterator[T], work: Callable[[T], Awaitable[R]], window: Callable[[], int]
-) -> AsyncGenerator[tuple[T, R], None]:
-    """Work on several items at once and yield each with its result, in the order of the items.
-
-    Args:
-        items: are taken only as far as the window goes.
-        work: what to do with one.
-        window: how many may be under way just now, at least 1.
-
-    Yields:
-        Item and result. Leaving early waits for what is under way.
-
-    Raises:
-        Stop: the items ended in one; everything before it was worked on and yielded.
-    """
-    pending: deque[tuple[T, asyncio.Future[R]]] = deque()
-    end: StopAsyncIteration | Stop | None = None
-    try:
-        while True:
-            while end is None and len(pending) < max(1, window()):
-                try:
-                    item = await anext(items)
-                except (StopAsyncIteration, Stop) as caught:
-                    end = caught
-                else:
-                    pending.append((item, asyncio.ensure_future(work(item))))
-            if not pending:
-                if isinstance(end, Stop):
-                    raise end
-                return
-            item, task = pending[0]
-            result = await task
-            pending.popleft()
-            yield item, result
-    except asyncio.CancelledError:
-        for _, task in pending:
-            task.cancel()
-        raise
-    finally:
-        await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
-
-
-def run_in_a_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run to the end, also where a notebook has an event loop of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work())
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(work())).result()
-
-
 def _billable(reported: Usage | None, worst: Usage) -> Usage:
     """Return the usage to book for an answer: the reported one, or the worst case where none can be believed.
 
@@ -289,8 +241,7 @@ def _billable(reported: Usage | None, worst: Usage) -> Usage:
     """
     if reported is None or max(reported.prompt_tokens, reported.completion_tokens) > _LARGEST_CONTEXT:
         return worst
-    larger = reported.at_least(worst)
-    return reported if larger == worst else larger
+    return reported
 
 
 def _plain(amount: Decimal) -> str:

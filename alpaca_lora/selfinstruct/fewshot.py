@@ -19,6 +19,7 @@ from alpaca_lora.teachers import Request
 __all__ = ["NO_INPUT", "Asked", "TaskWriter"]
 
 NO_INPUT = "<noinput>"
+_COUNTS = {1: "One task", 2: "Two tasks", 3: "Three tasks"}
 _CLASSIFICATION = """\
 This time write classification tasks only. Name the possible labels in the instruction, choose the output first, each \
 label about as often as the others, and then write an input to which it belongs.
@@ -41,7 +42,7 @@ class Asked:
     """Empty where the run has no topics."""
 
     first: int
-    """Number of the first new task, where tasks are numbered."""
+    """Number of the first new task, where tasks are numbered; the same in both requests."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,11 @@ class TaskWriter:
             choices = labelled if classification else [task for task in choices if not task.classification] or choices
         topic = draw.choice(self.topics) if self.topics else self.domain
         examples = draw.sample(choices, min(self.profile.examples, len(choices)))
+        first = len(examples) + 1
         request = Request(
             key=f"tasks/{number}",
-            prompt=self._prompt(examples, classification=classification, topic=topic),
-            opening=self._opening(len(examples)),
+            prompt=self._prompt(examples, first, classification=classification, topic=topic),
+            opening=self._opening(first),
             max_tokens=self.profile.max_tokens,
             temperature=self.profile.temperature,
             top_p=self.profile.top_p,
@@ -85,15 +87,15 @@ class TaskWriter:
         )
         smaller = replace(
             request,
-            prompt=self._prompt(examples[:1], classification=classification, topic=topic),
-            opening=self._opening(1),
+            prompt=self._prompt(examples[:1], first, classification=classification, topic=topic),
             max_tokens=request.max_tokens // 2,
         )
-        return Asked(number, request, smaller, classification, topic, len(examples) + 1)
+        return Asked(number, request, smaller, classification, topic, first)
 
-    def _prompt(self, examples: Sequence[SeedTask], *, classification: bool, topic: str) -> str:
+    def _prompt(self, examples: Sequence[SeedTask], first: int, *, classification: bool, topic: str) -> str:
         if self.profile.form == "numbered":
-            return self.profile.requirements + "\n" + "".join(_numbered(*item) for item in enumerate(examples, start=1))
+            numbered = enumerate(examples, start=first - len(examples))
+            return self.profile.requirements + "\n" + "".join(_numbered(*item) for item in numbered)
         parts = [self.profile.requirements]
         if self.domain:
             parts.append(f"All tasks belong to this field: {self.domain}\n")
@@ -110,19 +112,20 @@ class TaskWriter:
             )
         else:
             parts.append(
-                f"Three tasks, and then {self.profile.tasks} new ones, {new}, one JSON object per line:\n{shown}\n"
+                f"{_COUNTS[len(examples)]}, and then {self.profile.tasks} new ones, {new}, one JSON object per line:\n"
+                f"{shown}\n"
             )
         return "\n".join(parts)
 
-    def _opening(self, examples: int) -> str:
+    def _opening(self, first: int) -> str:
         if self.profile.form == "numbered":
-            return f"###\n{examples + 1}. Instruction:"
+            return f"###\n{first}. Instruction:"
         return "" if self.chat else '{"instruction": "'
 
 
 def _numbered(number: int, task: SeedTask) -> str:
     instruction = re.sub(r"\s+", " ", task.record.instruction).strip().rstrip(":")
-    given = NO_INPUT if task.record.input.lower() == "" else task.record.input
+    given = task.record.input or NO_INPUT
     return (
         f"###\n{number}. Instruction: {instruction}\n{number}. Input:\n{given}\n"
         f"{number}. Output:\n{task.record.output}\n"

@@ -12,6 +12,7 @@ import string
 from alpaca_lora.records import Record
 from alpaca_lora.records.fields import text_problem
 from alpaca_lora.records.record import DEFAULT_LIMITS, FIELDS
+from alpaca_lora.teachers.secrets import REDACTED
 
 __all__ = ["modern_rule", "output_rule", "stanford_rule", "unstorable"]
 
@@ -34,8 +35,9 @@ _REFUSAL = re.compile(
 )
 _NOTHING = re.compile(r"\W*(no[ _-]?output|n/?a|todo|tbd)?\W*", re.IGNORECASE)
 _TURN = re.compile(r"^#+ ?(instruction|input|response|output) ?:|^\d+\. (instruction|input|output):", re.I | re.M)
-_PLACEHOLDER = re.compile(r"\[(insert|your|name|text|input)\b[^\]]*\]|<(insert|your|text|input)\b[^>]*>", re.IGNORECASE)
-_KEY = "[key]"
+_PLACEHOLDER = re.compile(
+    r"(?<!\w)\[(insert|your|name|text|input)\b[^\]]*\]|<(insert|your|text|input)\b[^>=]*>", re.IGNORECASE
+)
 _UNSTORABLE = {"surrogate": "half_character", "size": "oversized"}
 """Rules by the kind of problem that the reader would have; a NUL is a control character before that."""
 
@@ -114,6 +116,6 @@ def output_rule(record: Record) -> str | None:
         return "refusal"
     if _TURN.search(f"{record.input}\n{output}"):
         return "merged_tasks"
-    if _KEY in f"{record.instruction}{record.input}{output}":
+    if REDACTED in f"{record.instruction}{record.input}{output}":
         return "holds_key"
     return None

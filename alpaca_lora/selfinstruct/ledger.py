@@ -37,12 +37,14 @@ class Booking:
 
     tokens: int = 0
     usd: Decimal = Decimal(0)
+    unpriced: int = 0
+    """Tokens whose price was not known, so that `usd` says nothing of them."""
 
     def __add__(self, other: "Booking") -> "Booking":
-        return Booking(self.tokens + other.tokens, self.usd + other.usd)
+        return Booking(self.tokens + other.tokens, self.usd + other.usd, self.unpriced + other.unpriced)
 
     def __sub__(self, other: "Booking") -> "Booking":
-        return Booking(self.tokens - other.tokens, self.usd - other.usd)
+        return Booking(self.tokens - other.tokens, self.usd - other.usd, self.unpriced - other.unpriced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +229,10 @@ class Ledger:
 
 
 def _written(booking: Booking) -> dict[str, Any]:
-    return {"tokens": booking.tokens, "usd": f"{booking.usd:f}"}
+    return {"tokens": booking.tokens, "usd": None if booking.unpriced else f"{booking.usd:f}"}
 
 
 def _read(event: dict[str, Any]) -> Booking:
+    if event["usd"] is None:
+        return Booking(event["tokens"], unpriced=event["tokens"])
     return Booking(event["tokens"], Decimal(event["usd"]))

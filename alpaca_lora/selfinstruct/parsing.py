@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from alpaca_lora.records import Record
+from alpaca_lora.records.record import FIELDS
 from alpaca_lora.selfinstruct.fewshot import NO_INPUT
 from alpaca_lora.teachers.protocol import Finish
 
 __all__ = ["Parsed", "parse_json", "parse_numbered"]
 
-_FIELDS = ("instruction", "input", "output")
 _LOOKS_LIKE_TASK = re.compile(r'\{\s*"(instruction|input|output)"')
 _NO_INPUT = re.compile(r"\W*(no[ _-]?input|n/?a|none)\W*", re.IGNORECASE)
 _SHOWN = 300
@@ -74,15 +74,14 @@ def parse_json(text: str, *, finish: Finish) -> list[Parsed]:
     """
     found, position = [], 0
     while (start := text.find("{", position)) >= 0:
+        position = start + 1
         try:
             value, position = _DECODER.raw_decode(text, start)
+            found += list(_tasks(value))
         except (ValueError, RecursionError):
-            position = start + 1
             if _LOOKS_LIKE_TASK.match(text, start):
                 last = finish == "length" and "{" not in text[position:]
                 found.append(Parsed(None, "cut" if last else "malformed", text[start : start + _SHOWN]))
-            continue
-        found += list(_tasks(value))
     return found
 
 
@@ -94,7 +93,7 @@ def _tasks(value: Any) -> Iterator[Parsed]:
         for item in value:
             yield from _tasks(item)
     elif isinstance(value, Mapping):
-        fields = {name: _text(value.get(name)) for name in _FIELDS}
+        fields = {name: _text(value.get(name)) for name in FIELDS}
         if all(isinstance(field, str) for field in fields.values()):
             fields = {name: field.strip() for name, field in fields.items()}
             if _NO_INPUT.fullmatch(fields["input"]):

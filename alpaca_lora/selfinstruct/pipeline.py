@@ -7,23 +7,24 @@ written at the end from what was decided.
 
 import itertools
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 from alpaca_lora import _files, _runs
 from alpaca_lora._seals import seal
 from alpaca_lora.config import SelfInstructConfig
 from alpaca_lora.records import Record, save_records
-from alpaca_lora.selfinstruct.calls import Caller, Priced, Status, Stop, in_order, run_in_a_loop
+from alpaca_lora.selfinstruct.calls import Caller, Priced, Status, Stop
 from alpaca_lora.selfinstruct.choosing import Chooser, Decision
 from alpaca_lora.selfinstruct.display import Display
 from alpaca_lora.selfinstruct.fewshot import Asked
 from alpaca_lora.selfinstruct.filters import output_rule, unstorable
 from alpaca_lora.selfinstruct.ledger import Ledger
+from alpaca_lora.selfinstruct.loops import in_order, run_in_a_loop
 from alpaca_lora.selfinstruct.passes import (
     answer_request,
     answered,
@@ -107,8 +108,8 @@ class _Run:
     decisions: list[Decision] = field(default_factory=list)
     kept: list[Decision] = field(default_factory=list)
     requests: int = 0
-    alive: int = 0
-    """Tasks that are new and not yet decided about."""
+    waiting: deque[int] = field(default_factory=deque)
+    """Of each task that is new and not yet decided about, the request that it comes from."""
 
     def __post_init__(self) -> None:
         """Take from the preparation what is used all the time."""
@@ -130,7 +131,8 @@ class _Run:
             await self._choose_topics()
             async with aclosing(self._stages()) as decided:
                 async for decision in decided:
-                    self._decide(decision)
+                    if decision is not None:
+                        self._decide(decision)
             reason = f"{self.requests} requests were asked for"
         except Stop as stop:
             status, reason = stop.status, "" if stop.status == "completed" else str(stop)
@@ -144,7 +146,7 @@ class _Run:
             answer = await self.caller.ask(self.prepared.tasks, topics_request(self.config.domain))
             self.writer = replace(self.writer, topics=read_topics(answer))
 
-    def _stages(self) -> AsyncGenerator[Decision, None]:
+    def _stages(self) -> AsyncGenerator[Decision | None, None]:
         decided = self._new_tasks()
         if self.prepared.answers is not None:
             decided = self._pass(decided, self._answer)
@@ -153,31 +155,49 @@ class _Run:
         return decided
 
     def _decide(self, decision: Decision) -> None:
-        self.alive -= 1
+        self.waiting.popleft()
         self.decisions.append(decision)
         if not decision.rule:
             self.kept.append(decision)
             self.display.update(len(self.kept), self._cost())
             if len(self.kept) == self.config.num:
-                stop = Stop("completed", "")
-                self.caller.halt(stop)
-                raise stop
+                self._stop("completed", "")
+        self._check_patience()
 
-    async def _new_tasks(self) -> AsyncGenerator[Decision, None]:
-        """Yield the tasks that pass the rules on text and novelty, in the order of requests."""
+    async def _new_tasks(self) -> AsyncGenerator[Decision | None, None]:
+        """Yield the tasks that pass the rules on text and novelty, in the order of requests.
+
+        A request without such a task yields None while others are still looked at, so that it has its place in the
+        window of a pass: else requests would go on while nothing is decided.
+        """
         async with aclosing(in_order(self._requests(), self._ask, self._window)) as answers:
             async for asked, answer in answers:
                 self.requests += 1
-                for decision in self.chooser.decide(asked, answer, chat=self.prepared.tasks.teacher.chat):
-                    if decision.rule:
-                        self.decisions.append(decision)
-                    else:
-                        self.alive += 1
-                        yield decision
+                decisions = list(self.chooser.decide(asked, answer, chat=self.prepared.tasks.teacher.chat))
+                alive: list[Decision | None] = [decision for decision in decisions if not decision.rule]
+                self.decisions += [decision for decision in decisions if decision.rule]
+                self.waiting += [asked.number] * len(alive)
+                for decision in alive or [None] * bool(self.waiting):
+                    yield decision
                 self.display.update(len(self.kept), self._cost())
-                last = self.kept[-1].request if self.kept else -1
-                if asked.number - last >= self.config.patience:
-                    raise Stop("dry", f"the last {self.config.patience} requests gave no row that is kept")
+                self._check_patience()
+
+    def _check_patience(self) -> None:
+        """Stop where too many requests in a row gave nothing, once nothing that they gave is still looked at."""
+        decided = self.waiting[0] if self.waiting else self.requests
+        if decided >= self._dry_end:
+            self._stop("dry", f"the last {self.config.patience} requests gave no row that is kept")
+
+    @property
+    def _dry_end(self) -> int:
+        """Return how many requests there are before the run is dry, as far as is known."""
+        return (self.kept[-1].request if self.kept else -1) + 1 + self.config.patience
+
+    def _stop(self, status: Status, reason: str) -> NoReturn:
+        """End the run, and let no other call begin."""
+        stop = Stop(status, reason)
+        self.caller.halt(stop)
+        raise stop
 
     async def _requests(self) -> AsyncGenerator[Asked, None]:
         for number in itertools.count() if self.config.pilot is None else range(self.config.pilot):
@@ -189,18 +209,21 @@ class _Run:
     def _window(self) -> int:
         """Return how many requests the missing rows need, judged by those so far, within the limit."""
         expected = (len(self.kept) + self.prepared.profile.tasks / 2) / (self.requests + 1)
-        missing = self.config.num - len(self.kept) - self.alive
+        missing = self.config.num - len(self.kept) - len(self.waiting)
         return min(self.config.concurrency, max(1, round(missing / expected)))
 
     async def _pass(
-        self, source: AsyncGenerator[Decision, None], work: Callable[[Decision], Awaitable[Decision]]
-    ) -> AsyncGenerator[Decision, None]:
+        self, source: AsyncGenerator[Decision | None, None], work: Callable[[Decision], Awaitable[Decision]]
+    ) -> AsyncGenerator[Decision | None, None]:
         """Let a teacher look at each task, many at once, and yield them in order."""
+
+        async def look(decision: Decision | None) -> Decision | None:
+            return None if decision is None else await work(decision)
 
         def window() -> int:
             return min(self.config.concurrency, self.config.num - len(self.kept))
 
-        async with aclosing(source), aclosing(in_order(source, work, window)) as results:
+        async with aclosing(source), aclosing(in_order(source, look, window)) as results:
             async for _, decision in results:
                 yield decision
 
@@ -231,6 +254,9 @@ class _Run:
         if status == "completed":  # what was looked at ahead of need says nothing about these rows
             decisions = [decision for decision in decisions if _place(decision) <= _place(self.kept[-1])]
             self.requests = self.kept[-1].request + 1
+        elif status == "dry":
+            self.requests = self._dry_end
+            decisions = [decision for decision in decisions if decision.request < self.requests]
         run_dir, ledger = self.prepared.run_dir, self.ledger
         summary = GenerationSummary(
             status=status,
@@ -244,7 +270,7 @@ class _Run:
             settled=ledger.settled,
             doubtful=ledger.doubtful,
             budget=self.prepared.budget,
-            priced=all(priced.price is not None for priced in self.prepared.priced),
+            priced=not ledger.total.unpriced and all(priced.price is not None for priced in self.prepared.priced),
             estimated=ledger.estimated,
             faults=ledger.faults,
             skipped=ledger.skipped,

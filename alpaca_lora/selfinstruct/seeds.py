@@ -1,16 +1,16 @@
 """Seed tasks: 175 of our own in the public domain, or a file of the user's."""
 
-import hashlib
-import json
 from collections import Counter
-from dataclasses import dataclass
-from importlib.resources import files
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.records import Record, read_dataset
 
 __all__ = ["SeedTask", "Seeds", "load_seeds"]
+
+_MARK = "is_classification"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ def load_seeds(path: str | Path | None = None) -> Seeds:
     """Return seed tasks.
 
     Args:
-        path: any file that `load_records` reads. In JSON lines a task may say `"is_classification": true`, as those of
-            Self-Instruct do; elsewhere an output of at most three words that several tasks share counts as a label.
-            None takes the packaged tasks.
+        path: any file that `load_records` reads. A task may say `"is_classification": true`, as those of Self-Instruct
+            do; where it says nothing, an output of at most three words that several tasks share counts as a label. None
+            takes the packaged tasks.
 
     Raises:
         ConfigError: there are fewer than three.
@@ -46,34 +46,17 @@ def load_seeds(path: str | Path | None = None) -> Seeds:
     """
     packaged = files("alpaca_lora.selfinstruct").joinpath("seeds.jsonl")
     if path is None:
-        data = packaged.read_bytes()
-        rows = [json.loads(line) for line in data.decode("utf-8").splitlines()]
-        records = read_dataset(rows).records
-        marks: list[bool | None] = [row["is_classification"] for row in rows]
-        name, digest = "packaged", hashlib.sha256(data).hexdigest()
+        with as_file(packaged) as file:
+            loaded = replace(read_dataset(file, extra_columns=(_MARK,)), name="packaged")
     else:
-        loaded = read_dataset(Path(path).expanduser())
-        records, name, digest = loaded.records, loaded.name, loaded.sha256
-        marks = _marks(Path(path).expanduser(), len(records))
+        loaded = read_dataset(Path(path).expanduser(), extra_columns=(_MARK,))
+    records = loaded.records
     if len(records) < 3:
-        raise ConfigError(f"{name!r} holds {len(records)} seed tasks; give at least 3, better 20 or more")
+        raise ConfigError(f"{loaded.name!r} holds {len(records)} seed tasks; give at least 3, better 20 or more")
     shared = Counter(record.output for record in records if len(record.output.split()) <= 3)
+    marks = (record.extra.get(_MARK) for record in records)
     tasks = (
-        SeedTask(record, shared[record.output] > 1 if mark is None else mark)
+        SeedTask(record, mark if isinstance(mark, bool) else shared[record.output] > 1)
         for record, mark in zip(records, marks, strict=True)
     )
-    return Seeds(name, tuple(tasks), digest)
-
-
-def _marks(path: Path, count: int) -> list[bool | None]:
-    """Return what each task says about being a classification, None where it says nothing."""
-    if path.suffix != ".jsonl":
-        return [None] * count
-    marks: list[bool | None] = []
-    for line in path.read_text(encoding="utf-8-sig").split("\n"):  # and not at the separators inside a text
-        if line.strip():
-            row = json.loads(line)
-            mark = row.get("is_classification")
-            instances = row.get("instances")
-            marks += [mark if isinstance(mark, bool) else None] * (len(instances) if isinstance(instances, list) else 1)
-    return marks if len(marks) == count else [None] * count
+    return Seeds(loaded.name, tuple(tasks), loaded.sha256)

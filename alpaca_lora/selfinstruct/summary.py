@@ -109,6 +109,8 @@ class GenerationSummary:
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values; money as decimal text."""
         values = asdict(self) | {"pieces": self.pieces, "usd_per_row": self.usd_per_row}
+        for booking in (values["settled"], values["doubtful"]):
+            del booking["unpriced"]  # which `priced` says
         plain: dict[str, Any] = _plain(values)
         return plain
 
@@ -199,7 +201,8 @@ def _next(summary: GenerationSummary, output_dir: str) -> Iterator[str]:
     if summary.kept:
         yield f"try it      alpaca-lora finetune --data {output_dir}/records.jsonl"
     if summary.status != "completed":
-        yield "go on       the same command, with a larger budget where that is what ended it; no answer is paid twice"
+        change = {"budget": ", with a larger budget", "dry": ", with a larger --patience", "pilot": ", without --pilot"}
+        yield f"go on       the same command{change.get(summary.status, '')}; no answer is paid twice"
 
 
 def _first_word(instruction: str) -> str:

@@ -30,7 +30,14 @@ _FRAME_TOKENS = 256
 
 _LEAVABLE = ("response_format", "seed", "top_p", "temperature", "stop")
 _TOO_LONG = re.compile(r"context.{0,20}(length|window|size)|too long|maximum.{0,40}tokens|reduce (your|the)", re.I)
-_NO_MONEY = re.compile(r"insufficient_quota|billing|exceeded your current quota|credit", re.I)
+_NO_MONEY = re.compile(
+    r"insufficient_quota|billing_(?:hard_limit|not_active)|exceeded your current quota|credit balance|spending limit"
+    r"|(?:no|no more|not enough|insufficient|out of|all available) credits?\b",
+    re.I,
+)
+_TOO_FAST = "rate_limit_exceeded"
+"""Goes away by itself, although its message may name a page where more can be bought."""
+
 _FILTERED = re.compile(r"content_filter|content_policy|content management policy", re.I)
 _TURNED_AWAY = (407, 409, 425, 503, 529)
 """Statuses of somebody who did not take the request: a proxy, a lock, an endpoint that has no room. Any other failure,
@@ -193,7 +200,7 @@ class OpenAITeacher:
     async def _fault(self, error: Any) -> Fault:
         status, said = error.status_code, self._clean(error.message)
         detail = f"{error.code or ''} {error.type or ''} {error.message}"
-        if status == 402 or (status == 429 and _NO_MONEY.search(detail)):
+        if status == 402 or (status == 429 and error.code != _TOO_FAST and _NO_MONEY.search(detail)):
             return Fault("quota", f"{self._host()} has no more credit for this key ({said})")
         if status == 429:
             return Fault("busy", f"{self._host()} is busy ({said})", retry_after=_retry_after(error.response.headers))

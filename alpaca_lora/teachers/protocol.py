@@ -58,10 +58,6 @@ class Usage:
         """Return prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
 
-    def at_least(self, other: "Usage") -> "Usage":
-        """Return the larger number of both, of prompt and of completion."""
-        return Usage(max(self.prompt_tokens, other.prompt_tokens), max(self.completion_tokens, other.completion_tokens))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

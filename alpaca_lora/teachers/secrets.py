@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 from alpaca_lora.errors import TeacherRefusedError
 
-__all__ = ["Secret", "read_key"]
+__all__ = ["REDACTED", "Secret", "read_key"]
 
-_SHOWN = "[key]"
+REDACTED = "[API key removed]"
+"""What stands where a key stood; no program and no prose has it by chance."""
+
 _SHORTEST = 8
 
 
@@ -23,7 +25,7 @@ class Secret:
         self._value = value
 
     def __repr__(self) -> str:
-        return f"Secret({_SHOWN!r})"
+        return f"Secret({REDACTED!r})"
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied."""
@@ -39,7 +41,7 @@ class Secret:
         The key's first twelve characters are taken out as well, since servers quote keys in part.
         """
         for spelling in self._spellings():
-            text = text.replace(spelling, _SHOWN)
+            text = text.replace(spelling, REDACTED)
         return text
 
     def _spellings(self) -> list[str]:

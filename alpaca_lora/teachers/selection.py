@@ -70,7 +70,7 @@ def select_teachers(
 
 
 def _refuse_idle(choice: TeacherSettings, spell: Spell) -> None:
-    """Refuse a local teacher with what only an endpoint takes: somebody else would be asked than was named."""
+    """Refuse what nothing reads: a key for nobody, or a local teacher with what only an endpoint takes."""
     named = [f"{spell(role)} {given}" for role in _OTHERS if _URL in (given := getattr(choice, role) or "")]
     endpoint = (*_ENDPOINT, *(f"{role}_api_key_env" for role in _OTHERS))
     usual = TeacherSettings()
@@ -80,6 +80,10 @@ def _refuse_idle(choice: TeacherSettings, spell: Spell) -> None:
             f"teacher 'local' is a model of this machine, so it has no use for {', '.join(named)}: add "
             f"{spell('teacher')} openai, or leave that out"
         )
+    for role in _OTHERS:
+        if getattr(choice, role) is None and getattr(choice, f"{role}_api_key_env") is not None:
+            name = spell(f"{role}_api_key_env")
+            raise ConfigError(f"nobody is asked with {name}: add {spell(role)}, or leave that out")
 
 
 def _key_variable(choice: TeacherSettings, role: str, base_url: str | None, spell: Spell) -> str | None:

@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from alpaca_lora.curation import CurationSettings, curate
 from alpaca_lora.curation.comparisons import compare_with_held_out, compare_within
 from alpaca_lora.errors import MissingDependencyError
 from alpaca_lora.records import Record
@@ -44,6 +45,17 @@ def test_a_long_instruction_does_not_hide_that_the_inputs_differ():
     found = compare_within(records, "task", "exact")
     assert rules(found, 1) == []
     assert rules(found, 2) == ["near_duplicate"]
+
+
+def test_of_many_records_that_are_alike_one_is_left(tmp_path):
+    task = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    variants = [Record(" ".join(task), "", "x")]  # which the others are less like than each other
+    variants += [Record(" ".join([*task[:8], "a", f"b{number}"]), "", f"x{number}") for number in range(80)]
+    same = [Record("Name a colour.", "", f"Colour {number}.") for number in range(120)]
+    for records, rule in ((same, "conflicting_answer"), (variants, "near_duplicate")):
+        actions = {"conflicting_answer": "off", "near_duplicate": "off", rule: "drop"}
+        settings = CurationSettings(actions=actions)
+        assert curate(records, tmp_path / rule, settings=settings).kept == 1
 
 
 def test_one_record_is_compared_with_at_most_fifty_earlier_ones():

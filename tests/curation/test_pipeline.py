@@ -1,6 +1,7 @@
 """A curation as a whole: what it writes, that nothing is lost, and that a replay is a fresh run."""
 
 import json
+import re
 
 import pytest
 
@@ -118,6 +119,8 @@ def test_findings_of_other_data_or_other_repairs_are_not_replayed(source, rows, 
     settings = CurationSettings(actions={"no_input_marker": "drop"})
     with pytest.raises(RunError, match="repairs was"):
         curate(source, tmp_path / "second", settings=settings, replay=tmp_path / "first")
+    with pytest.raises(RunError, match="column_map was None"):
+        curate(source, tmp_path / "second", column_map={"input": "instruction"}, replay=tmp_path / "first")
     (tmp_path / "first" / "ledger.jsonl").write_text("", encoding="utf-8")
     with pytest.raises(RunError, match="has 0 lines instead of 12"):
         curate(source, tmp_path / "second", replay=tmp_path / "first")
@@ -271,6 +274,16 @@ def test_a_damaged_curation_is_not_replayed(source, tmp_path, content):
     curate(source, tmp_path / "first")
     (tmp_path / "first" / "curation.json").write_text(content)
     with pytest.raises(RunError, match="holds no complete curation|cannot be replayed"):
+        curate(source, tmp_path / "second", replay=tmp_path / "first")
+
+
+@pytest.mark.parametrize("like", [0, 3, 99, -1, "1"])
+def test_a_ledger_that_names_no_earlier_row_is_not_replayed(source, tmp_path, like):
+    curate(source, tmp_path / "first")
+    path = tmp_path / "first" / "ledger.jsonl"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r'"like_row": 2\b', f'"like_row": {json.dumps(like)}', text, count=1), encoding="utf-8")
+    with pytest.raises(RunError, match="row 3: like_row must be an earlier row"):
         curate(source, tmp_path / "second", replay=tmp_path / "first")
 
 

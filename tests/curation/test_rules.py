@@ -1,6 +1,7 @@
 """Each rule on records that people would judge at a glance, and on its own fixture."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -61,6 +62,23 @@ def test_what_was_repaired_is_not_found_again(rule, labelled):
         assert rule.repair(repaired) == repaired
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record("Multiply.", "", r"The area is $3 \times 4 = 12$."),
+        Record("Simplify.", r"\theta \neq \rho, \tau \to \nu", "No."),
+        Record("Simplify.", r"\frac{a}{b} \neq c", "No."),
+    ],
+)
+def test_commands_of_tex_are_no_escapes(record):
+    rule = RULES["stray_escapes"]
+    assert rule.check(record) is None
+    assert rule.repair(record) == record
+    beside = replace(record, instruction=r"Simplify.\nShow the steps.")
+    assert rule.check(beside).detail.startswith("instruction")
+    assert rule.repair(beside) == replace(record, instruction="Simplify.\nShow the steps.")
+
+
 def test_names_say_what_they_are_and_sentences_end():
     for name, rule in RULES.items():
         assert name == rule.name
@@ -95,6 +113,7 @@ PAGES = {
     "dots": "a." * 20_000,
     "lines": "\n" * 40_000,
     "spaces": " " * 40_000 + "x",
+    "inputs": "1. Input: a\n" * 6_000,
 }
 
 
@@ -114,11 +133,12 @@ def test_no_page_makes_a_rule_run_for_hours_or_fail(page):
         (f"Convert {'9' * 5000} km to miles.", "34"),
         (f"What is the sum of {'9' * 5000}, 3 and 4?", "7"),
         (f"Compute the product of {', '.join(['9' * 290] * 40)}.", "7"),
+        ("List zero items.", "1. a\n2. b"),
         ("Check.", f"{'9' * 5000}/5 = 3"),
         ("Check.", f"{'*'.join(['9' * 290] * 40)} = 3"),
     ],
 )
-def test_a_number_beyond_all_bounds_is_no_fault_of_a_rule(instruction, output):
+def test_no_number_is_too_odd_for_a_rule(instruction, output):
     for rule in CHECKED:
         rule.check(Record(instruction, "", output))
 

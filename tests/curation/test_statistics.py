@@ -50,7 +50,10 @@ def test_the_verb_of_an_instruction_and_its_noun(instruction, found):
 
 def test_the_most_frequent_verbs_and_nouns_are_counted():
     texts = ["Write a story."] * 3 + ["Write a poem."] * 2 + ["Name a colour."] * 4 + ["Write a song."]
-    assert count_verbs(texts, verbs=2, nouns=2) == {"write": {"story": 3, "poem": 2}, "name": {"colour": 4}}
+    assert count_verbs(map(find_verb_noun, texts), verbs=2, nouns=2) == {
+        "write": {"story": 3, "poem": 2},
+        "name": {"colour": 4},
+    }
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,12 @@ def test_where_nothing_fits_there_is_no_change_to_propose():
     assert (made.fits, made.fix) == (False, None)
 
 
+@pytest.mark.parametrize(("precision", "fits"), [("bf16", False), ("fp16", True)])
+def test_only_cards_that_take_the_settings_as_they_are_fit(precision, fits):
+    made = plan("smollm2-135m", card="L4", overrides={"precision": precision, "micro_batch_size": 1})
+    assert ("T4" in made.fitting_cards()) is fits
+
+
 def test_a_larger_card_gets_a_faster_plan():
     small, large = (
         plan("llama-2-7b", memory_gb=memory, overrides={"quantization.method": "nf4"}) for memory in (8, 48)

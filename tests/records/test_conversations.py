@@ -25,7 +25,7 @@ def messages(*turns):
 def test_a_single_exchange_is_a_record_and_that_is_announced(read, column, content):
     loaded = read("d.jsonl", content)
     assert loaded.records == (Record("a", "", "b"),)
-    assert loaded.notes == (f"d.jsonl: read '{column}': each exchange became a record",)
+    assert loaded.notes == (f"d.jsonl: read '{column}': each question with its answer became a record",)
 
 
 def test_a_system_message_is_left_out_and_counted(read):
@@ -101,7 +101,7 @@ def test_every_instance_of_a_seed_task_is_a_record_of_its_line(read):
     assert loaded.records == tuple(expected)
     assert [record.origin for record in loaded.records] == ["d.jsonl:1", "d.jsonl:1", "d.jsonl:2", "d.jsonl:2"]
     assert loaded.notes == (
-        "d.jsonl: read 'instances': each exchange became a record",
+        "d.jsonl: read 'instances': each question with its answer became a record",
         "d.jsonl: columns that are not read: 'id', 'is_classification'",
     )
 

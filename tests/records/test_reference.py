@@ -32,7 +32,7 @@ def test_the_nested_tasks_of_self_instruct_are_read(reference_data, name, count)
     loaded = read_dataset(reference_data / name)
     assert len(loaded.records) == count
     assert loaded.records[-1].origin == f"{name}:{count}"
-    assert loaded.notes[0] == f"{name}: read 'instances': each exchange became a record"
+    assert loaded.notes[0] == f"{name}: read 'instances': each question with its answer became a record"
 
 
 def test_the_line_of_a_record_of_an_array_is_where_its_object_begins(reference_data):

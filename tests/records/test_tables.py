@@ -5,7 +5,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from alpaca_lora.records import Record
+from alpaca_lora.errors import RecordError
+from alpaca_lora.records import Record, read_dataset
+from alpaca_lora.records.record import Limits
 
 HEADER = "instruction,input,output\n"
 
@@ -69,6 +71,13 @@ def test_cells_that_look_like_something_else_stay_text(read):
 )
 def test_a_faulty_csv_file_is_refused(faults, content, expected):
     assert faults("d.csv", content) == expected
+
+
+def test_a_cell_beyond_the_limit_is_told_as_such(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text(f"{HEADER}a,,{'b' * 99}\n", encoding="utf-8")
+    with pytest.raises(RecordError, match=r"d\.csv:2: a cell has more than 50 characters; close its quote, or shorten"):
+        read_dataset(path, limits=Limits(line_bytes=50))
 
 
 def test_a_csv_text_may_be_longer_than_the_csv_module_allows_and_its_limit_is_put_back(read):

@@ -7,8 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from alpaca_lora.selfinstruct.calls import Caller, Limits, Priced, Stop, in_order
+from alpaca_lora.errors import ConfigError
+from alpaca_lora.selfinstruct.calls import Caller, Limits, Priced, Stop
 from alpaca_lora.selfinstruct.ledger import Budget, Ledger
+from alpaca_lora.selfinstruct.loops import in_order
 from alpaca_lora.teachers import Answer, Fault, Price, Request, Usage
 
 PRICE = Price(Decimal("0.3"), Decimal("1.7"))
@@ -146,8 +148,8 @@ class Reporting(Actor):
         (Usage(90, 20), Usage(90, 20), 0),
         (Usage(100, 50), Usage(100, 50), 0),
         (Usage(300, 4000), Usage(300, 4000), 0),
-        (Usage(90, 4000), Usage(100, 4000), 1),
-        (Usage(101, 20), Usage(101, 50), 1),
+        (Usage(90, 4000), Usage(90, 4000), 0),
+        (Usage(101, 20), Usage(101, 20), 0),
         (Usage(2**24 + 1, 20), Usage(100, 50), 1),
         (Usage(10**12, 10**12), Usage(100, 50), 1),
         (None, Usage(100, 50), 1),
@@ -167,6 +169,37 @@ def test_an_answer_that_costs_more_than_was_reserved_for_it_ends_a_budget(tmp_pa
     actor.usage = Usage(100, 4000)
     ledger, _, stop = session(tmp_path / "a.jsonl", actor, Budget(tokens=1000), 5, concurrency=1)
     assert (stop.status, len(actor.sent), ledger.total.tokens) == ("budget", 1, 4100)
+
+
+def test_what_is_settled_during_a_wait_for_the_rate_counts_against_the_budget(tmp_path, monkeypatch):
+    class Dear(Actor):
+        async def answer(self, request):
+            self.sent.append(1)
+            await asyncio.sleep(0.05)
+            return Answer(text="", finish="stop", usage=Usage(100, 4000))
+
+    monkeypatch.setattr("alpaca_lora.selfinstruct.calls._MINUTE", 0.2)
+    actor = Dear()
+    ledger, _, stop = session(tmp_path / "a.jsonl", actor, Budget(tokens=1000), 2, requests_per_minute=1)
+    assert (stop.status, len(actor.sent), ledger.total.tokens) == ("budget", 1, 4100)
+
+
+def test_no_budget_in_dollars_holds_over_calls_without_a_price(tmp_path):
+    async def ask(ledger, price, budget):
+        await Caller(ledger, budget, Limits()).ask(Priced(Actor(), price), request(0))
+
+    path = tmp_path / "a.jsonl"
+    with Ledger.open(path) as ledger:
+        asyncio.run(ask(ledger, None, Budget(tokens=10**6)))
+        used = ledger.total.tokens
+    with (
+        Ledger.open(path) as ledger,
+        pytest.raises(ConfigError, match=f"used {used} tokens without a price, so budget_usd cannot hold"),
+    ):
+        asyncio.run(ask(ledger, PRICE, Budget(usd=Decimal(1))))
+    with Ledger.open(path) as ledger:
+        asyncio.run(ask(ledger, PRICE, Budget(tokens=10**6)))
+        assert ledger.total.unpriced == used
 
 
 @pytest.mark.catalogue(124)
@@ -280,40 +313,3 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: draw.uniform(-(10**9), 10**9))
     _, answers, stop = session(tmp_path / "a.jsonl", Actor(rate=0.3), Budget(), 10, seconds=60, requests_per_minute=100)
     assert (stop, len(answers)) == (None, 10)
-
-
-def test_results_come_in_the_order_of_items_whatever_ends_first():
-    async def run():
-        async def items():
-            for number in range(6):
-                yield number
-
-        async def work(number):
-            await asyncio.sleep(0.01 * (6 - number))
-            return number * number
-
-        return [pair async for pair in in_order(items(), work, lambda: 3)]
-
-    assert asyncio.run(run()) == [(number, number * number) for number in range(6)]
-
-
-def test_items_that_end_in_a_stop_are_all_worked_on_first():
-    async def run():
-        async def items():
-            yield 1
-            yield 2
-            raise Stop("budget", "no more")
-
-        async def work(number):
-            await asyncio.sleep(0)
-            return number
-
-        seen, end = [], None
-        try:
-            async for _, result in in_order(items(), work, lambda: 5):
-                seen.append(result)
-        except Stop as stop:
-            end = stop.status
-        return seen, end
-
-    assert asyncio.run(run()) == ([1, 2], "budget")

@@ -72,6 +72,13 @@ def test_a_model_without_chat_gets_a_beginning():
 def test_the_smaller_request_has_one_example_and_half_the_room():
     asked = TaskWriter(STANFORD, THREE, seed=0).asked(0)
     assert asked.smaller.max_tokens == 1536
-    assert "2. Instruction" not in asked.smaller.prompt
-    assert asked.smaller.opening == "###\n2. Instruction:"
+    assert asked.smaller.prompt.count(". Instruction: ") == 1
     assert asked.smaller.key == asked.request.key
+    alone = TaskWriter(MODERN, THREE, seed=0, chat=False).asked(0).smaller
+    assert "One task, and then 8 new ones" in alone.prompt
+
+
+def test_the_tasks_of_the_smaller_request_are_numbered_as_those_of_the_larger():
+    asked = TaskWriter(STANFORD, THREE, seed=0).asked(0)
+    assert "###\n3. Instruction: " in asked.smaller.prompt
+    assert asked.smaller.opening == asked.request.opening == f"###\n{asked.first}. Instruction:"

@@ -105,6 +105,7 @@ def written(record):
         ),
         pytest.param("I would rather not.", "stop", [], id="row 122, prose alone"),
         pytest.param('{"a": ' * 5000, "stop", [], id="row 122, deep"),
+        pytest.param('{"a": ' * 1500 + "1" + "}" * 1500, "stop", [], id="row 122, deep and whole"),
     ],
 )
 def test_the_json_parser_takes_every_whole_task_and_counts_the_rest(text, finish, expected):

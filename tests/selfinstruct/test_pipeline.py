@@ -1,5 +1,6 @@
 """Whole runs against a server on loopback: what they keep, what they cost, and that all ways lead to the same bytes."""
 
+import asyncio
 import json
 import re
 import signal
@@ -11,6 +12,8 @@ import pytest
 
 from alpaca_lora import OpenAITeacher, SelfInstructConfig, _files, generate_instructions, load_records
 from alpaca_lora.errors import ConfigError, RunError, TeacherRefusedError
+from alpaca_lora.selfinstruct.summary import render_generation
+from alpaca_lora.teachers import Answer, Usage
 from tests.scripted_teacher import FAULTS, ScriptedTeacher, answer_text, redirecting
 
 FILES = ("records.jsonl", "decisions.jsonl")
@@ -289,6 +292,64 @@ def test_a_second_pass_answers_and_a_judge_chooses(generate, server):
         assert written(generate(faulty, "faulty", num=15, answers="teacher-b", judge="teacher-c")) == written(result)
 
 
+class Author:
+    """Writes a task that is new for some requests and always the same for others; judges after a while."""
+
+    model, chat, free, notes = "author", True, True, ()
+    words = ("apples", "rivers", "clocks", "poems", "letters", "planets", "bridges", "violins", "taxes", "deserts")
+
+    def __init__(self, new):
+        self.new = new
+
+    def describe(self):
+        return {"kind": "fake", "model": self.model}
+
+    def most_prompt_tokens(self, request):
+        return 100
+
+    def redact(self, text):
+        return text
+
+    async def answer(self, request):
+        _, kind, number = request.key.split("/")
+        text = "yes"
+        if kind == "tasks":
+            word = self.words[int(number)] if int(number) in self.new else "nothing"
+            text = json.dumps({"instruction": f"{word} {word[::-1]} {word[1:]} {word[2:]}", "output": "Yes."})
+        else:
+            await asyncio.sleep(0.02)
+        return Answer(text=text, finish="stop", usage=Usage(10, 10))
+
+    async def close(self):
+        pass
+
+
+@pytest.mark.usefixtures("quick_disk")
+@pytest.mark.parametrize(
+    ("new", "status", "kept", "requests"),
+    [((0, 3, 6, 9), "completed", 5, 10), ((0, 3), "dry", 3, 8), ((0, 3, 8, 9), "dry", 3, 8)],
+)
+def test_patience_ends_a_run_at_the_same_request_whatever_is_under_way(tmp_path, new, status, kept, requests):
+    made = []
+    for concurrency in (1, 8):
+        config = SelfInstructConfig(num=5, patience=4, concurrency=concurrency)
+        author = Author(new)
+        made.append(
+            generate_instructions(author, tmp_path / str(concurrency), config=config, judge=author, progress=False)
+        )
+    assert written(made[0]) == written(made[1])
+    assert {(one.status, one.summary.kept, one.summary.requests) for one in made} == {(status, kept, requests)}
+
+
+def test_what_goes_on_after_a_run_that_is_dry_or_a_pilot_is_said(generate, server):
+    assert "the same command, without --pilot; no" in render_generation(
+        generate(server, pilot=1).summary, output_dir=""
+    )
+    with ScriptedTeacher(text=lambda prompt: "no") as silent:
+        dry = generate(silent, "dry", patience=1).summary
+    assert "the same command, with a larger --patience; no" in render_generation(dry, output_dir="")
+
+
 def test_a_field_is_divided_into_topics_which_are_counted(generate, server):
     result = generate(server, num=20, domain="beekeeping in cities")
     coverage = result.summary.coverage
@@ -316,8 +377,6 @@ def test_the_faithful_profile_knows_no_field(generate, server):
 
 @pytest.mark.usefixtures("key")
 def test_a_notebook_with_a_loop_of_its_own_can_generate(server, tmp_path):
-    import asyncio
-
     async def cell():
         teacher = OpenAITeacher("m", base_url=server.url)
         config = SelfInstructConfig(num=3, budget_tokens=10**6)

@@ -55,6 +55,14 @@ def test_marks_are_read_line_by_line_whatever_a_text_holds(tmp_path):
     assert [task.classification for task in load_seeds(path).tasks] == [True, False, False]
 
 
+@pytest.mark.parametrize("name", ["seeds.json", "seeds.jsonl", "seeds-*.jsonl"])
+def test_marks_are_read_from_whatever_is_read(tmp_path, name):
+    rows = [{"instruction": f"Is {n} even?", "output": "yes", "is_classification": n == 1} for n in range(4)]
+    path = tmp_path / name.replace("*", "1")
+    path.write_text(json.dumps(rows) if "*" not in name else "".join(json.dumps(row) + "\n" for row in rows))
+    assert [task.classification for task in load_seeds(tmp_path / name).tasks] == [False, True, False, False]
+
+
 def test_two_seeds_are_too_few(tmp_path):
     path = tmp_path / "seeds.jsonl"
     path.write_text('{"instruction": "a", "output": "b"}\n' * 2)

@@ -7,6 +7,7 @@ import pytest
 
 from alpaca_lora.errors import ConfigError, TeacherRefusedError
 from alpaca_lora.teachers import Fault, OpenAITeacher, Request, Usage
+from alpaca_lora.teachers.secrets import REDACTED
 from tests.scripted_teacher import FAULTS, ScriptedTeacher, redirecting
 
 SHOWN_KEY = ("sk-canary", "c2stY2FuYXJ5", "fedcba9876543210-yranac-ks")
@@ -31,6 +32,7 @@ def fault_of(ask, fault, **options):
         pytest.param("wrong_key", "refused", False, id="row 109"),
         pytest.param("forbidden", "refused", False, id="row 109, 403"),
         pytest.param("busy", "busy", False, id="row 110"),
+        pytest.param("busy_billing", "busy", False, id="row 110, with an offer"),
         pytest.param("no_quota", "quota", False, id="row 111"),
         pytest.param("server_408", "server", True, id="row 112, 408"),
         pytest.param("server_500", "server", True, id="row 112, 500"),
@@ -153,7 +155,7 @@ def test_a_key_in_an_answer_is_taken_out(ask, key):
     with ScriptedTeacher(script=always("key_in_text"), text=lambda prompt: "Blue ") as server:
         answer, _ = ask(server)
     assert key not in answer.text
-    assert "[key]" in answer.text
+    assert REDACTED in answer.text
 
 
 @pytest.mark.parametrize(("fault", "left_out"), [("no_seed", "seed"), ("no_schema", "response_format")])

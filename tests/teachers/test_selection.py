@@ -44,6 +44,10 @@ def test_others_are_asked_at_the_same_endpoint_unless_they_name_one(monkeypatch)
             "teacher 'local' is a model of this machine, so it has no use for my.judge m@http://localhost:2/v1, "
             "my.base_url: add my.teacher openai, or leave that out",
         ),
+        (
+            {"teacher": "openai", "model": "a", "judge_api_key_env": "KEY"},
+            "nobody is asked with my.judge_api_key_env: add my.judge, or leave that out",
+        ),
         ({"teacher": "cloud"}, "config.teacher must be one of 'local', 'openai', got 'cloud'"),
         ({"deadline_seconds": 0.0}, "config.deadline_seconds must be a number above 0, got 0.0"),
     ],
