@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,15 @@ def test_a_replication_that_is_complete_is_left_as_it_is(records, tmp_path, foun
     assert replicate(records, tmp_path / "run").status == "completed"
     assert {path: path.stat().st_mtime_ns for path in files if path.is_file()}.items() <= files.items()
     assert found_in(tmp_path / "run").outcomes["files of the whole"] == "passed"
+
+
+def test_a_stage_that_was_deleted_is_done_again_and_sealed_anew(records, tmp_path, found_in):
+    replicate(records, tmp_path / "run")
+    manifest = (tmp_path / "run/replication.json").stat().st_mtime_ns
+    shutil.rmtree(tmp_path / "run/2-curate")
+    assert replicate(records, tmp_path / "run").status == "completed"
+    assert (tmp_path / "run/replication.json").stat().st_mtime_ns > manifest
+    assert found_in(tmp_path / "run").failure is None
 
 
 def test_what_a_later_stage_would_refuse_is_refused_before_anything_is_done(whole, tmp_path, server):
