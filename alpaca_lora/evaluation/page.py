@@ -253,10 +253,11 @@ def _dropped(result: EvaluationResult) -> str:
 
 def _origins(result: EvaluationResult) -> str:
     trained, settings = result.trained_on, result.config.model_dump()
+    own = trained and trained.heldout and trained.sha256 == result.evaluated.sha256
     facts = {
         "evaluation set": public_name(result.evaluated.name),
         "its SHA-256": result.evaluated.sha256[:16],
-        "rows read": count(len(result.evaluated.tasks)),
+        "rows held out by the run" if own else "rows read": count(len(result.evaluated.tasks)),
         "training data": public_name(trained.name) if trained else "unknown",
         "SHA-256 of the training data": trained.sha256[:16] if trained else "",
         **{name.replace("_", " "): str(value) for name, value in settings.items() if value is not None},

@@ -18,7 +18,7 @@ from alpaca_lora.replication.page import render_card, render_replication
 from alpaca_lora.replication.reading import load_recipe
 from alpaca_lora.replication.stages import STAGES, Work
 
-__all__ = ["ReplicationResult", "replicate"]
+__all__ = ["CARD", "RECIPE", "REPORT", "ReplicationResult", "replicate"]
 
 RECIPE, REPORT, CARD = "recipe.json", "report.html", "README.md"
 
