@@ -177,11 +177,9 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture
 def warm_gates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the clean processes of the gates begin at once, for tests of what is done before and after a gate."""
-    from alpaca_lora.adapters import health
-    from alpaca_lora.exports import parity
+    from alpaca_lora.adapters import clean_process
 
-    for module in (health, parity):
-        monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=warm.run))
+    monkeypatch.setattr(clean_process, "subprocess", SimpleNamespace(run=warm.run))
 
 
 @pytest.fixture(scope="session")

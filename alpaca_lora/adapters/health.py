@@ -6,11 +6,9 @@ later.
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+from alpaca_lora.adapters.clean_process import run_in_clean_process
 from alpaca_lora.adapters.inspection import inspect_adapter
 from alpaca_lora.adapters.loading import load_adapter
 from alpaca_lora.adapters.probes import probe_losses
@@ -60,13 +58,11 @@ def check_adapter(directory: Path, base_dir: Path) -> tuple[float, ...]:
 
 
 def _losses_in_clean_process(directory: Path, base_dir: Path) -> tuple[float, ...]:
-    command = [sys.executable, "-P", "-c", _CHILD, str(directory), str(base_dir)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
-    if result.returncode != 0:
-        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise AdapterError(f"the adapter in {str(directory)!r} does not open in a clean process: {last}")
-    return tuple(json.loads(result.stdout.strip().splitlines()[-1]))
+    def failed(last: str) -> AdapterError:
+        return AdapterError(f"the adapter in {str(directory)!r} does not open in a clean process: {last}")
+
+    printed = run_in_clean_process(_CHILD, str(directory), str(base_dir), failed=failed)
+    return tuple(json.loads(printed.strip().splitlines()[-1]))
 
 
 def recompute_losses(directory: Path, base_dir: Path) -> tuple[float, ...]:

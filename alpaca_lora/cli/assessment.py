@@ -3,15 +3,16 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alpaca_lora.cli.evaluating import EvaluateOptions, report_win_rates
+from alpaca_lora.cli.generating import local_teacher
 from alpaca_lora.cli.modes import refuse_idle
-from alpaca_lora.config import EvaluationConfig, JudgeConfig
+from alpaca_lora.config import EvaluationConfig, JudgeConfig, TeacherSettings
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.reporting.claims import find_bare_claims
 from alpaca_lora.reporting.wording import count, printable, with_interval
-from alpaca_lora.teachers.selection import LOCAL_MODEL
+from alpaca_lora.teachers.selection import select_teachers
 
 if TYPE_CHECKING:
     from alpaca_lora.evaluation.outcome import EvaluationResult
@@ -101,18 +102,15 @@ def _judge(options: EvaluateOptions, config: JudgeConfig) -> "Teacher | None":
     refuse_idle(options, _JUDGES, f"--judge {options.judge}")
     if options.judge is None:
         return None
-    if options.judge == "local":
-        from alpaca_lora.models import LocalTeacher
-
-        return LocalTeacher(options.judge_model or LOCAL_MODEL)
-    from alpaca_lora.teachers import OPENAI_URL, OpenAITeacher
-
-    if not options.judge_model:
-        raise ConfigError("--judge openai needs a model: give its name at the endpoint (--judge-model)")
-    url = options.base_url or OPENAI_URL
-    return OpenAITeacher(
-        options.judge_model, base_url=url, api_key_env=options.api_key_env, connections=config.concurrency
+    settings: dict[str, Any] = {"teacher": options.judge, "model": options.judge_model}
+    spelled = {"teacher": "judge", "model": "judge_model"}
+    judge, _, _ = select_teachers(
+        TeacherSettings(**settings, base_url=options.base_url, api_key_env=options.api_key_env),
+        local=local_teacher,
+        spell=lambda name: f"--{spelled.get(name, name).replace('_', '-')}",
+        connections=config.concurrency,
     )
+    return judge
 
 
 def _render(result: "EvaluationResult") -> Iterator[str]:

@@ -52,7 +52,7 @@ class CurateOptions:
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(metavar="FIELD=COLUMN", help_behavior_hint="(repeatable)"),
     ] = ()
-    """Column that holds a field."""
+    """Column that holds instruction, input or output, as --map instruction=question --map output=answer."""
 
     replay: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: none)")] = None
     """Directory of an earlier curation of the same data: decide on its findings anew, without measuring again."""

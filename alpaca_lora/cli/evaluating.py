@@ -166,14 +166,14 @@ def _cells(item: _Scored) -> tuple[str, ...]:
 
 def _notes(rate: "WinRate") -> Iterator[str]:
     from alpaca_lora.evaluation.judge import ENOUGH
+    from alpaca_lora.evaluation.winrate import UNCONTROLLED
 
     judged = rate.n_total / (rate.n_total + rate.n_missing)
     if judged < ENOUGH:
         missing = f"{count(rate.n_missing)} comparisons, {1 - judged:.0%},"
         yield f"{missing} have no preference; judge them again before you report a rate"
     if rate.length_controlled is None:
-        longer = "longer" if rate.avg_length > rate.avg_length_base else "shorter"
-        yield f"nearly all its answers are {longer}, so length cannot be told from quality; give --variants"
+        yield f"{UNCONTROLLED}; give --variants"
     if rate.position_bias:
         yield _position(rate.position_bias)
 

@@ -65,6 +65,9 @@ class _Common:
 class MergeOptions(_Common):
     """The flags of `merge`."""
 
+    dtype: Annotated[str | None, text_flag("f32|f16|bf16", "the base's own")] = None
+    """Number format of the weights."""
+
     adapter: _Directory
     """Adapter directory, or run directory with a finished adapter."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alpaca_lora.selfinstruct import Preparation
     from alpaca_lora.teachers import Teacher
 
-__all__ = ["GenerateOptions", "generate_records", "setting_flags"]
+__all__ = ["GenerateOptions", "generate_records", "local_teacher", "setting_flags"]
 
 _RESUMABLE = 3
 
@@ -106,7 +106,7 @@ def generate_records(options: GenerateOptions) -> int:
     config = options.config
     teacher, answers, judge = select_teachers(
         TeacherSettings(**{name: getattr(options, name) for name in TeacherSettings.model_fields}),
-        local=_local,
+        local=local_teacher,
         spell=lambda name: f"--{name.replace('_', '-')}",
         connections=config.concurrency,
     )
@@ -131,7 +131,8 @@ def generate_records(options: GenerateOptions) -> int:
     return 0 if result.status == "completed" else _RESUMABLE
 
 
-def _local(model: str) -> "Teacher":
+def local_teacher(model: str) -> "Teacher":
+    """Return a model of this machine as a teacher; only then is the training stack loaded."""
     from alpaca_lora.models import LocalTeacher
 
     return LocalTeacher(model)

@@ -1,16 +1,15 @@
 """What a run would do, and what it would learn from, before it does."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from alpaca_lora._runs import enter_run
 from alpaca_lora.cli.tokens import describe, render_colored, render_plain
 from alpaca_lora.config import FinetuneConfig
-from alpaca_lora.config.spelling import as_typed
+from alpaca_lora.config.spelling import as_typed, dotted
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.models import load_tokenizer, locate_base_model
 from alpaca_lora.prompts import Prompter
@@ -48,7 +47,7 @@ def render_plan(run: Preparation, output_dir: str) -> str:
         *_listed("notes", (*run.notes, *notes)),
         *_listed("decided", run.reasons, shown=len(run.reasons)),
         "settings:",
-        *(f"  {name} {as_typed(value)}" for name, value in _flat(run.config.model_dump(mode="json"))),
+        *(f"  {name} {as_typed(value)}" for name, value in dotted(run.config.model_dump(mode="json"))),
     ]
     return printable("\n".join(lines))
 
@@ -110,11 +109,3 @@ def _listed(title: str, items: list[str] | tuple[str, ...], shown: int = _SHOWN_
         if len(items) > shown:
             yield f"  … and {len(items) - shown} more"
         yield ""
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value

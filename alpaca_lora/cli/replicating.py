@@ -4,11 +4,12 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from alpaca_lora.cli.conversation import text_flag
+from alpaca_lora.config.spelling import dotted
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.reporting.wording import duration, printable
 
@@ -102,20 +103,13 @@ def _render_plan(source: "str | Path", output_dir: str) -> Iterator[str]:
         yield ""
         yield f"{outlook.directory}{' (done already)' if outlook.finished else ''}"
         yield from (f"  {line}" for text in outlook.said for line in text.splitlines())
-        yield from (f"    {name} {value}" for name, value in _flat(outlook.settings))
+        for name, value in dotted(outlook.settings):
+            yield f"    {name} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
     deviations = all_deviations(recipe)
     if deviations:
         yield ""
         yield f"{len(deviations)} deviations from the original:"
         yield from (f"- {text}" for text in deviations)
-
-
-def _flat(settings: Any, above: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in settings.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _render_result(result: "ReplicationResult") -> Iterator[str]:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -35,7 +35,7 @@ class UiOptions(AdapterOptions):
     share: tyro.conf.FlagCreatePairsOff[bool] = False
     """Make a link that works from everywhere, through a tunnel of gradio's makers; needs --accounts."""
 
-    recipe: Annotated[Literal["transformers", "vllm"] | None, text_flag("transformers|vllm", "none")] = None
+    recipe: Annotated[str | None, text_flag("transformers|vllm", "none")] = None
     """Print the commands that serve this adapter with another program, and leave."""
 
 

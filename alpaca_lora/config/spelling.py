@@ -10,7 +10,7 @@ from alpaca_lora.config.sections import Settings
 if TYPE_CHECKING:
     from alpaca_lora.config.settings import FinetuneConfig
 
-__all__ = ["SPELLED", "as_flags", "as_typed", "given_settings"]
+__all__ = ["SPELLED", "as_flags", "as_typed", "dotted", "given_settings"]
 
 SPELLED = {"column_map": "map", "quantization.method": "quantization"}
 """Settings whose flag has another name."""
@@ -23,6 +23,15 @@ def given_settings(config: "FinetuneConfig") -> dict[str, Any]:
         section = isinstance(getattr(config, name), Settings)
         given |= {f"{name}.{part}": inner for part, inner in value.items()} if section else {name: value}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def dotted(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield settings by dotted name, those of their sections too; an empty section stays as it is."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def as_flags(settings: Mapping[str, Any]) -> str:

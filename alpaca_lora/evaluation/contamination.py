@@ -32,6 +32,9 @@ class TrainingData:
     records: tuple[Record, ...]
     """Without those that its run held out, where the run is known."""
 
+    heldout: tuple[Record, ...] | None = None
+    """What its run held out of them; None where the run is not known, or the data has a held-out part of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leak:
@@ -76,8 +79,11 @@ def find_training_data(adapter_dir: Path, trained_on: str | Path | None = None) 
             f"{named} is not what the adapter was trained on: its SHA-256 is {loaded.sha256[:12]}…, not {known[:12]}…; "
             "name the data of then (--trained-on FILE)"
         )
-    records = split_loaded(loaded, config).train if run else [*loaded.records, *loaded.heldout]
-    return TrainingData(loaded.name, loaded.sha256, tuple(records))
+    if not run:
+        return TrainingData(loaded.name, loaded.sha256, (*loaded.records, *loaded.heldout))
+    split = split_loaded(loaded, config)
+    heldout = None if loaded.heldout else tuple(split.heldout)
+    return TrainingData(loaded.name, loaded.sha256, tuple(split.train), heldout)
 
 
 def find_leaks(

@@ -50,12 +50,18 @@ def compare_lengths(tasks: Sequence[Task], annotations: Sequence[Annotation]) ->
         tasks: the rows, in the order in which they were judged.
         annotations: the judge's verdicts, those of one row one after the other.
     """
-    waiting: dict[tuple[str, str, str], list[Annotation]] = {}
+    waiting: dict[str, list[list[Annotation]]] = {}
     for item in annotations:
-        waiting.setdefault((item.instruction, item.output_1, item.output_2), []).append(item)
+        groups = waiting.setdefault(item.instruction, [])
+        last = [other.is_switched_outputs for other in groups[-1]] if groups else []
+        if len(last) == 1 and {*last, item.is_switched_outputs} == {True, False}:
+            groups[-1].append(item)
+        else:
+            groups.append([item])
     found = []
     for place, task in enumerate(tasks):
-        group = next((waiting.pop(key) for key in waiting if key[0] == task.question), [])
+        groups = waiting.get(task.question, [])
+        group = groups.pop(0) if groups else []
         shares = [item.share for item in group]
         if group and None not in shares:
             given = tuple(float(share) for share in shares if share is not None)

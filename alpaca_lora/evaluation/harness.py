@@ -59,10 +59,10 @@ def check_tasks(names: Sequence[str]) -> None:
     unknown = [name for name in names if not _is_file(name) and not manager.match_tasks([name])]
     if unknown:
         near = [other for name in unknown for other in difflib.get_close_matches(name, known, n=3)]
-        meant = f"; did you mean {', '.join(near)}?" if near else ""
+        meant = f" (did you mean {', '.join(near)}?)" if near else ""
         raise ConfigError(
-            f"lm-evaluation-harness has no task {', '.join(map(repr, unknown))}{meant} "
-            "lm-eval ls tasks  lists all; a YAML file of your own is one too"
+            f"lm-evaluation-harness has no task {', '.join(map(repr, unknown))}{meant}:  lm-eval ls tasks  lists all, "
+            "and a YAML file of your own is one too"
         )
 
 
@@ -247,10 +247,11 @@ class _Asked:
     def _generate(self, contexts: Sequence[str], options: Mapping[str, Any]) -> list[str]:
         until = options.get("until") or []
         stops = [until] if isinstance(until, str) else list(until)
-        sampled = {name: options[name] for name in ("temperature", "top_p", "top_k") if options.get("do_sample")}
-        decoding = Decoding(
-            max_new_tokens=options["max_gen_toks"], seed=self.config.seed if sampled else None, **sampled
-        )
+        drawn: dict[str, Any] = {}
+        if options.get("do_sample"):  # at 1.0 where the task names no temperature, as in transformers
+            named = {name: options[name] for name in ("temperature", "top_p", "top_k") if name in options}
+            drawn = {"seed": self.config.seed, "temperature": 1.0, **named}
+        decoding = Decoding(max_new_tokens=options["max_gen_toks"], **drawn)
         responses = generate_responses(
             self.model, self.tokenizer, contexts, decoding, batch_size=self.config.batch_size, stop_texts=stops
         )

@@ -24,7 +24,14 @@ from alpaca_lora.config import JudgeConfig
 from alpaca_lora.errors import ConfigError, CoverageError
 from alpaca_lora.evaluation.annotations import Annotation, ModelOutput, save_annotations
 from alpaca_lora.evaluation.judgement import JudgeResult
-from alpaca_lora.evaluation.verdicts import PROMPT_SHA256, Comparison, pair_outputs, read_share, verdict_request
+from alpaca_lora.evaluation.verdicts import (
+    PROMPT_SHA256,
+    Comparison,
+    pair_outputs,
+    read_share,
+    verdict_request,
+    was_weighed,
+)
 from alpaca_lora.evaluation.winrate import measure_win_rate
 from alpaca_lora.selfinstruct.calls import Caller, Limits, Priced, Stop
 from alpaca_lora.selfinstruct.display import Display
@@ -167,8 +174,9 @@ class _Run:
                     break
                 if self.asked_now:
                     raise self._too_few(f"the judge was asked {_TRIES} times for each verdict that is missing")
-            answered = [question for question in questions if self.verdicts[question].share is not None]
-            drawn = random.Random(self.config.seed).sample(answered, min(self.config.repeats, len(answered)))
+            said = [(question, self.verdicts[question]) for question in questions]
+            drawable = [one for one, verdict in said if verdict.share is not None and not was_weighed(verdict.text)]
+            drawn = random.Random(self.config.seed).sample(drawable, min(self.config.repeats, len(drawable)))
             await self._ask_all([_Question(item.comparison, item.switched, True) for item in drawn], _TRIES)
         except Stop as stop:
             if self._judged() / len(self.comparisons) < ENOUGH:
@@ -204,7 +212,7 @@ class _Run:
                 self.comparisons[question.comparison],
                 key,
                 switched=question.switched,
-                seed=self.config.seed + number,
+                seed=self.config.seed + number + 10**6 * question.repeated,  # else it is the very request of before
                 chat=chat,
             )
             answer = await self.caller.ask(self.priced, request)

@@ -7,6 +7,7 @@ from alpaca_lora.evaluation.examples import Example
 from alpaca_lora.evaluation.measures import Difference, Estimate, Measure
 from alpaca_lora.evaluation.outcome import EvaluationResult
 from alpaca_lora.evaluation.statistics import Interval, describe_resolution
+from alpaca_lora.evaluation.winrate import UNCONTROLLED
 from alpaca_lora.reporting.elements import (
     answer,
     bullets,
@@ -83,7 +84,7 @@ def list_doubts(result: EvaluationResult) -> Iterator[str]:
     elif bias and bias.consistent < _ENOUGH_RATE:
         yield f"Only {bias.consistent:.0%} of the comparisons have one winner in both orders; the rest count as draws."
     if rate.length_controlled is None:
-        yield "Nearly all answers of the adapter are longer, or shorter, so length cannot be told from quality."
+        yield f"{UNCONTROLLED.capitalize()}."
     yield from judged.notes
 
 
@@ -251,14 +252,15 @@ def _dropped(result: EvaluationResult) -> str:
 
 
 def _origins(result: EvaluationResult) -> str:
-    trained = result.trained_on
+    trained, settings = result.trained_on, result.config.model_dump()
+    own = trained and trained.heldout and trained.sha256 == result.evaluated.sha256
     facts = {
         "evaluation set": public_name(result.evaluated.name),
         "its SHA-256": result.evaluated.sha256[:16],
-        "rows read": count(len(result.evaluated.tasks)),
+        "rows held out by the run" if own else "rows read": count(len(result.evaluated.tasks)),
         "training data": public_name(trained.name) if trained else "unknown",
         "SHA-256 of the training data": trained.sha256[:16] if trained else "",
-        **{name.replace("_", " "): str(value) for name, value in result.config.model_dump().items() if value},
+        **{name.replace("_", " "): str(value) for name, value in settings.items() if value is not None},
         **dict(result.versions),
     }
     models = "".join(

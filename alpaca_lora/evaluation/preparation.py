@@ -83,6 +83,7 @@ def prepare_evaluation(
     evaluated = load_evaluation_set(data)
     display.stage("comparing the rows with the training data")
     trained = find_training_data(find_adapter(Path(adapter).expanduser()), trained_on)
+    evaluated = _held_out(evaluated, trained)
     dropped = _refuse(evaluated.tasks, trained, asked, config, display)
     kept = _draw([place for place in range(len(evaluated.tasks)) if place not in dropped], config)
     if not kept:
@@ -107,6 +108,24 @@ def prepare_evaluation(
     return plan
 
 
+def _held_out(evaluated: EvaluationSet, trained: TrainingData | None) -> EvaluationSet:
+    """Return of the very data of a run what the run held out, so that nothing else is compared with all of it.
+
+    Raises:
+        RecordError: it held nothing out.
+    """
+    if trained is None or trained.heldout is None or trained.sha256 != evaluated.sha256:
+        return evaluated
+    if not trained.heldout:
+        raise RecordError(
+            f"{evaluated.name}: the adapter was trained on all of its {len(evaluated.tasks)} rows, and its run held "
+            "none out; give rows that the adapter was not trained on"
+        )
+    held = set(trained.heldout)
+    tasks = tuple(task for task in evaluated.tasks if task.record in held)
+    return replace(evaluated, tasks=tasks) if tasks else evaluated  # no rows alike: read from other columns
+
+
 def _named(asked: Sequence[Subject | StoredAnswers]) -> tuple[Subject | StoredAnswers, ...]:
     """Return everybody under a name of their own."""
     named: dict[str, Subject | StoredAnswers] = {}
@@ -127,10 +146,10 @@ def _refuse(
 ) -> dict[int, str]:
     """Return why rows cannot be used, by place: they are in the training data, or too long for a model."""
     refused: dict[int, str] = {}
-    for item in asked:
-        if isinstance(item, Subject):
-            misfits = list_misfits(item, tasks, config)
-            refused |= {place: f"too long: {why}" for place, why in misfits.items()}
+    subjects = [item for item in asked if isinstance(item, Subject)]
+    readers = {(id(item.tokenizer), item.base_dir, item.prompter.sha256): item for item in subjects}
+    for reader in readers.values():  # an adapter and its base read alike
+        refused |= {place: f"too long: {why}" for place, why in list_misfits(reader, tasks, config).items()}
     if trained is not None:
         leaks = find_leaks([task.record for task in tasks], trained.records, display.advance)
         for place, leak in leaks.items():

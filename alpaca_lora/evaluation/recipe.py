@@ -1,5 +1,6 @@
 """The whole of evaluation, as a story: keep training rows out, ask, measure, judge, report."""
 
+import itertools
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from alpaca_lora._seals import seal
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
 from alpaca_lora.errors import ConfigError, CoverageError
 from alpaca_lora.evaluation import JudgeResult, judge_outputs
-from alpaca_lora.evaluation.annotations import ModelOutput, load_annotations, save_model_outputs
+from alpaca_lora.evaluation.annotations import load_annotations, save_model_outputs
 from alpaca_lora.evaluation.answering import Answered, Journal, ask
 from alpaca_lora.evaluation.examples import compare_lengths, pick_examples
 from alpaca_lora.evaluation.harness import measure_tasks, run_task, title_of
@@ -19,9 +20,9 @@ from alpaca_lora.evaluation.measures import measure_models
 from alpaca_lora.evaluation.outcome import EvaluationResult
 from alpaca_lora.evaluation.page import render_evaluation
 from alpaca_lora.evaluation.preparation import Plan, prepare_evaluation
-from alpaca_lora.evaluation.rows import ROWS, save_rows
+from alpaca_lora.evaluation.rows import ROWS, outputs_of, save_rows
 from alpaca_lora.evaluation.subjects import Subject
-from alpaca_lora.teachers import Teacher
+from alpaca_lora.teachers import OpenAITeacher, Teacher
 from alpaca_lora.training.progress import Progress
 
 __all__ = ["evaluate"]
@@ -130,7 +131,8 @@ def _compare(
     if judge is None:
         return None, None
     config = config or JudgeConfig(seed=plan.config.seed)
-    outputs, baseline = (_outputs(plan, plan.asked[place].name, answered) for place in (0, -1))
+    names = (plan.asked[place].name for place in (0, -1))
+    outputs, baseline = (outputs_of(plan.kept, name, answered[name]) for name in names)
     try:
         return judge_outputs(outputs, baseline, teacher=judge, directory=directory, config=config, progress=show), None
     except CoverageError as error:
@@ -162,25 +164,27 @@ def _gather(
 
 
 def _write(plan: Plan, answered: Mapping[str, Answered], result: EvaluationResult, command: str) -> None:
-    for item in plan.asked:
-        path = result.output_dir / "outputs" / f"{_slug(item.name)}.json"
-        save_model_outputs(_outputs(plan, item.name, answered), path)
+    names = [item.name for item in plan.asked]
+    for name, file in zip(names, _file_names(names), strict=True):
+        save_model_outputs(outputs_of(plan.kept, name, answered[name]), result.output_dir / "outputs" / file)
     save_rows(result.output_dir / ROWS, plan.kept, answered)
     _files.write_json(result.results, result.to_json())
     _files.write_text(result.report, render_evaluation(result, command))
     seal(result.output_dir)
 
 
-def _outputs(plan: Plan, name: str, answered: Mapping[str, Answered]) -> list[ModelOutput]:
-    """Return what a model answered, as AlpacaEval has it."""
-    return [
-        ModelOutput(instruction=task.question, output=text, generator=name, dataset=task.dataset)
-        for task, text in zip(plan.kept, answered[name].texts, strict=True)
-    ]
-
-
-def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".") or "model"
+def _file_names(models: Sequence[str]) -> list[str]:
+    """Return a file for each model; of two that would have the same, the later one is numbered."""
+    files: dict[str, str] = {}
+    for name in models:
+        slug = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".") or "model"
+        file = next(
+            file
+            for number in itertools.count(1)
+            if (file := f"{slug}{f'-{number}' * (number > 1)}.json").casefold() not in files
+        )
+        files[file.casefold()] = file
+    return list(files.values())
 
 
 def _command(
@@ -200,6 +204,7 @@ def _command(
             "judge": "local" if local else "openai",
             "judge_model": judge.model,
             "base_url": asked.get("base_url"),
+            "api_key_env": judge.api_key_env if isinstance(judge, OpenAITeacher) else None,
         }
         given |= judge_config.model_dump(exclude_defaults=True, exclude={"seed"}) if judge_config else {}
     words = ["alpaca-lora", "evaluate", "--adapter", str(adapter)]

@@ -8,12 +8,13 @@ from typing import Any
 
 from alpaca_lora import _files
 from alpaca_lora.errors import RunError
+from alpaca_lora.evaluation.annotations import ModelOutput
 from alpaca_lora.evaluation.answering import Answered
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.models import RowLoss
 from alpaca_lora.records import Record
 
-__all__ = ["ROWS", "load_rows", "save_rows"]
+__all__ = ["ROWS", "load_rows", "outputs_of", "save_rows"]
 
 ROWS = "rows.jsonl"
 
@@ -53,6 +54,14 @@ def load_rows(path: Path) -> tuple[list[Task], dict[str, Answered]]:
     if any(list(row) != names for row in said):
         raise RunError(f"{path.name}: every row must have the same models, {', '.join(names)}")
     return tasks, {name: Answered(*zip(*(row[name] for row in said), strict=True)) for name in names}
+
+
+def outputs_of(tasks: Sequence[Task], name: str, said: Answered) -> list[ModelOutput]:
+    """Return what a model answered, as AlpacaEval has it."""
+    return [
+        ModelOutput(instruction=task.question, output=text, generator=name, dataset=task.dataset)
+        for task, text in zip(tasks, said.texts, strict=True)
+    ]
 
 
 def _read(model: Mapping[str, Any]) -> tuple[str, bool | None, RowLoss | None]:

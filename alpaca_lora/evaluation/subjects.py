@@ -68,19 +68,16 @@ class Subject:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Any]:
-        """Lend the loaded model; its memory is free again afterwards."""
+        """Lend the loaded model, after freeing the memory of the one before, which its borrower holds to the end."""
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
         model: Any = load_base_model(self.base_dir, precision=self.precision, quantization=self.quantization)
         check_vocabulary(self.tokenizer, model)
         model.generation_config.eos_token_id = list(self.stops or stop_ids(self.tokenizer, model))
         if self.adapter_dir is not None:
             model = load_adapter(model, self.adapter_dir, self.base_dir)
-        try:
-            yield model
-        finally:
-            del model
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        yield model
 
 
 @dataclass(frozen=True)

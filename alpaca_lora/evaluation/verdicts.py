@@ -18,7 +18,7 @@ from alpaca_lora.errors import ConfigError
 from alpaca_lora.evaluation.annotations import ModelOutput
 from alpaca_lora.teachers import Answer, Request
 
-__all__ = ["PROMPT_SHA256", "Comparison", "pair_outputs", "read_share", "verdict_request"]
+__all__ = ["PROMPT_SHA256", "Comparison", "pair_outputs", "read_share", "verdict_request", "was_weighed"]
 
 _PROMPT = """\
 Compare two answers to one instruction. The better answer does what the instruction asks more correctly, more completely
@@ -136,6 +136,11 @@ def read_share(answer: Answer | None, *, switched: bool, chat: bool) -> float | 
     shares = (_first_share(text) for text in ([answer.text] if chat else [answer.text, _OPENING + answer.text]))
     first = next((share for share in shares if share is not None), None)
     return first if first is None or switched else 1 - first
+
+
+def was_weighed(text: str | None) -> bool:
+    """Tell whether a verdict weighs the two letters: its judge draws nothing, and would say the same again."""
+    return text is not None and text.startswith('{"A":')
 
 
 def _first_share(text: str) -> float | None:

@@ -14,10 +14,11 @@ rate is the one at a difference of 0. This model is ours, and its figures are no
 - an L1 penalty chosen by cross-validation; ours is a weak normal prior;
 - no error of the fit; ours has an interval, from the covariance clustered by instruction.
 
-Where the model's answers are nearly all longer, or all shorter, its quality cannot be told from the effect of the
+Where too few of the model's answers are longer, or too few shorter, its quality cannot be told from the effect of the
 lengths by its own rows: then there is no length-controlled rate without the variants.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -31,7 +32,13 @@ from alpaca_lora.evaluation.logistic import fit_logistic
 from alpaca_lora.evaluation.position import PositionBias, measure_position_bias
 from alpaca_lora.evaluation.statistics import Interval, share_interval, standard_error
 
-__all__ = ["LengthControlled", "WinRate", "measure_win_rate"]
+__all__ = ["UNCONTROLLED", "LengthControlled", "WinRate", "measure_win_rate"]
+
+UNCONTROLLED = (
+    "no win rate at equal lengths: too few answers are longer than the baseline's, or too few shorter, to tell quality "
+    "from length"
+)
+"""Why a win rate has no length-controlled one."""
 
 _VARIANT_WEIGHT = 0.1
 """Of a row of a variant of the baseline; two of them have AlpacaEval's 0.2 together."""
@@ -94,8 +101,10 @@ class WinRate:
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold; an undefined standard error is null."""
-        values = asdict(self)
-        return values | {"standard_error": None if np.isnan(self.standard_error) else self.standard_error}
+        return asdict(self) | {
+            "standard_error": None if np.isnan(self.standard_error) else self.standard_error,
+            "position_bias": self.position_bias and self.position_bias._asdict(),
+        }
 
 
 def measure_win_rate(annotations: Sequence[Annotation], *, variants: Sequence[Annotation] = ()) -> WinRate:
@@ -160,27 +169,29 @@ def _only_pair(annotations: Sequence[Annotation]) -> tuple[str, str, str]:
 def _merge_orders(annotations: Sequence[Annotation]) -> tuple[list[Annotation], PositionBias | None]:
     """Return one row per comparison, and what the order did.
 
-    A comparison that was judged in both orders has their mean where both have the same winner, and is a draw else.
+    A comparison that was judged in both orders has their mean where both have the same winner, and is a draw else. Of
+    several comparisons of the same two answers, the n-th verdict in one order belongs to the n-th in the other.
     """
-    groups: dict[object, list[Annotation]] = {}
+    groups: dict[tuple[object, ...], list[Annotation]] = {}
+    seen: Counter[tuple[object, ...]] = Counter()
     for number, item in enumerate(annotations):
-        known = item.is_switched_outputs is not None
-        groups.setdefault((item.instruction, item.output_1, item.output_2) if known else number, []).append(item)
+        compared = (item.instruction, item.output_1, item.output_2)
+        if item.is_switched_outputs is None:
+            compared = (str(number), "", "")
+        seen[*compared, item.is_switched_outputs] += 1
+        groups.setdefault((*compared, seen[*compared, item.is_switched_outputs]), []).append(item)
     merged, ahead, behind = [], [], []
     for group in groups.values():
-        first = [item.share for item in group if item.is_switched_outputs]
-        second = [item.share for item in group if item.is_switched_outputs is False]
-        if not (first and second):
+        if len(group) == 1:
             merged += group
             continue
-        given = [[share for share in side if share is not None] for side in (first, second)]
+        first, second = (item.share for item in sorted(group, key=lambda item: not item.is_switched_outputs))
         preference = None
-        if all(given):
-            sides = [float(np.mean(side)) for side in given]
-            ahead.append(sides[0])
-            behind.append(sides[1])
-            survives = (sides[0] - 0.5) * (sides[1] - 0.5) > 0
-            preference = 1 + sum(sides) / 2 if survives else 1.5
+        if first is not None and second is not None:
+            ahead.append(first)
+            behind.append(second)
+            survives = (first - 0.5) * (second - 0.5) > 0
+            preference = 1 + (first + second) / 2 if survives else 1.5
         merged.append(replace(group[0], preference=preference, is_switched_outputs=None))
     return merged, measure_position_bias(ahead, behind) if ahead else None
 

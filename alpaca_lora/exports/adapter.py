@@ -18,9 +18,8 @@ from alpaca_lora.adapters.inspection import read_tensors
 from alpaca_lora.adapters.saving import CONFIG
 from alpaca_lora.adapters.sidecar import FILE_NAME, WEIGHTS, read_sidecar
 from alpaca_lora.exports.surfaces import Surface, chat_surface
-from alpaca_lora.exports.weights import DTYPES, cast
-from alpaca_lora.models import encode_prompt, load_base_model, load_tokenizer
-from alpaca_lora.models.loading import DTYPES as PRECISIONS
+from alpaca_lora.exports.weights import DTYPES, cast, load_on_cpu
+from alpaca_lora.models import encode_prompt, load_tokenizer
 from alpaca_lora.prompts import Prompter
 
 __all__ = ["adapter_surfaces", "load_exported_adapter", "write_adapter"]
@@ -81,8 +80,7 @@ def write_adapter(source: Path, directory: Path, dtype: str, *, base_dir: Path) 
 
 def load_exported_adapter(directory: Path, dtype: torch.dtype, base_dir: Path) -> Any:
     """Open an adapter on its base, merged by PEFT."""
-    precision: Any = next(name for name, value in PRECISIONS.items() if value == dtype)
-    model: Any = load_adapter(load_base_model(base_dir, precision=precision, device="cpu"), directory, base_dir)
+    model: Any = load_adapter(load_on_cpu(base_dir, dtype), directory, base_dir)
     return model.merge_and_unload()
 
 

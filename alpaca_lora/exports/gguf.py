@@ -30,7 +30,7 @@ from alpaca_lora.exports.llama_cpp import convert_model, find_program, quantise_
 from alpaca_lora.exports.weights import WeightFiles
 from alpaca_lora.models import load_tokenizer
 
-__all__ = ["ARCHITECTURES", "FILE_TYPES", "llama_heads", "llama_order", "unsupported", "write_gguf"]
+__all__ = ["ARCHITECTURES", "FILE_TYPES", "hf_order", "llama_heads", "llama_order", "unsupported", "write_gguf"]
 
 FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
 """The number formats written here, and what llama.cpp calls a file of each."""
@@ -178,6 +178,12 @@ def llama_order(rows: torch.Tensor, heads: int) -> torch.Tensor:
     """
     halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
     return halves.transpose(1, 2).reshape(rows.shape)
+
+
+def hf_order(rows: torch.Tensor, heads: int) -> torch.Tensor:
+    """Undo `llama_order`."""
+    pairs = rows.reshape(heads, rows.shape[0] // heads // 2, 2, *rows.shape[1:])
+    return pairs.transpose(1, 2).reshape(rows.shape)
 
 
 def _plan(source: Path, config: Any, architecture: Any, kind: Any) -> Iterator[_Tensor]:

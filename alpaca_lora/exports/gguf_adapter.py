@@ -17,10 +17,9 @@ from alpaca_lora._optional import require
 from alpaca_lora.adapters import inspect_adapter, read_sidecar
 from alpaca_lora.adapters.inspection import read_tensors
 from alpaca_lora.errors import ExportError
-from alpaca_lora.exports.gguf import ARCHITECTURES, llama_heads, llama_order, unsupported
+from alpaca_lora.exports.gguf import ARCHITECTURES, hf_order, llama_heads, llama_order, unsupported
 from alpaca_lora.exports.gguf_reading import find_gguf
-from alpaca_lora.models import load_base_model
-from alpaca_lora.models.loading import DTYPES as PRECISIONS
+from alpaca_lora.exports.weights import load_on_cpu
 
 __all__ = ["load_gguf_adapter", "write_gguf_adapter"]
 
@@ -78,8 +77,7 @@ def write_gguf_adapter(source: Path, directory: Path, dtype: str, *, base_dir: P
 def load_gguf_adapter(directory: Path, dtype: torch.dtype, base_dir: Path) -> Any:
     """Open a base with the adapter of a GGUF file added to its weights, as llama.cpp adds it."""
     gguf: Any = require("gguf", extra="gguf")
-    precision: Any = next(name for name, value in PRECISIONS.items() if value == dtype)
-    model = load_base_model(base_dir, precision=precision, device="cpu")
+    model = load_on_cpu(base_dir, dtype)
     reader = gguf.GGUFReader(find_gguf(directory))
     alpha = float(reader.fields["adapter.lora.alpha"].contents())
     matrices = {tensor.name: torch.from_numpy(np.array(tensor.data)) for tensor in reader.tensors}
@@ -90,7 +88,7 @@ def load_gguf_adapter(directory: Path, dtype: torch.dtype, base_dir: Path) -> An
         if f"{target}.lora_a" in matrices:
             down, up = matrices[f"{target}.lora_a"], matrices[f"{target}.lora_b"]
             if heads := llama_heads(model.config, name):
-                up = up.reshape(heads, -1, 2, up.shape[1]).transpose(1, 2).reshape(up.shape)
+                up = hf_order(up, heads)
             parameter.data = (parameter.data.float() + alpha / down.shape[0] * (up @ down)).to(dtype)
     return model
 

@@ -13,9 +13,7 @@ from alpaca_lora.adapters import trained_chat_template
 from alpaca_lora.exports.contract import CONTRACT_KEY, Contract
 from alpaca_lora.exports.merge import MergedWeights, write_merged_weights
 from alpaca_lora.exports.origin import Origin
-from alpaca_lora.exports.weights import DTYPES, SHARD_BYTES
-from alpaca_lora.models import load_base_model
-from alpaca_lora.models.loading import DTYPES as PRECISIONS
+from alpaca_lora.exports.weights import DTYPES, SHARD_BYTES, load_on_cpu
 
 __all__ = ["load_hf", "write_merged"]
 
@@ -55,8 +53,7 @@ def write_merged(
 
 def load_hf(directory: Path, dtype: torch.dtype, base_dir: Path) -> Any:
     """Open a merged directory as a causal language model."""
-    precision: Any = next(name for name, value in PRECISIONS.items() if value == dtype)
-    return load_base_model(directory, precision=precision, device="cpu")
+    return load_on_cpu(directory, dtype)
 
 
 def _config(base_dir: Path, contract: Contract, dtype: str | None) -> dict[str, Any]:

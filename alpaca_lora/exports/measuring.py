@@ -15,7 +15,7 @@ from alpaca_lora.exports.formats import FORMATS
 from alpaca_lora.exports.merge import MergedWeights
 from alpaca_lora.exports.origin import Into, Origin
 from alpaca_lora.exports.parity import compare_logits
-from alpaca_lora.exports.weights import DTYPES
+from alpaca_lora.exports.weights import DTYPES, load_on_cpu
 from alpaca_lora.models import Decoding, encode_prompt, load_base_model, stop_ids
 from alpaca_lora.records import Record
 
@@ -31,7 +31,6 @@ PROMPTS = (
 """What the parity gate asks; outputs are not looked at."""
 
 _NEW_TOKENS = 24
-_PRECISIONS: dict[str, Any] = {"f32": "fp32", "bf16": "bf16"}
 
 
 def main(text: str) -> None:
@@ -57,7 +56,7 @@ def _refer(job: dict[str, Any], origin: Origin) -> None:
 
 def reference_model(origin: Origin, computed_in: str) -> Any:
     """Return the adapter on its base, not merged, the base in the form that the origin names."""
-    base = load_base_model(origin.base_dir, precision=_PRECISIONS[computed_in], device="cpu")
+    base = load_on_cpu(origin.base_dir, DTYPES[computed_in])
     if origin.into == "dequantized":
         weights = MergedWeights(origin)
         for name, parameter in base.named_parameters():

@@ -18,6 +18,7 @@ from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 
 from alpaca_lora import _files
 from alpaca_lora.errors import ExportError
+from alpaca_lora.exports.gguf import hf_order, llama_order
 from alpaca_lora.exports.surfaces import Surface
 from alpaca_lora.exports.weights import DTYPES, WeightFiles
 from alpaca_lora.models.loading import quiet
@@ -182,9 +183,7 @@ def _reorder(name: str, tensor: torch.Tensor, params: dict[str, Any], *, to_meta
     count = heads.get(name.split(".")[-2])
     if count is None:
         return tensor
-    rows, columns = tensor.shape
-    pairs = (2, rows // count // 2) if to_meta else (rows // count // 2, 2)
-    return tensor.view(count, *pairs, columns).transpose(1, 2).reshape(rows, columns)
+    return (llama_order if to_meta else hf_order)(tensor, count)
 
 
 def _meta_name(name: str) -> str:

@@ -8,8 +8,6 @@ can hide behind the rounding of the others.
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from alpaca_lora.adapters.clean_process import run_in_clean_process
 from alpaca_lora.errors import ExportError, ParityError
 from alpaca_lora.exports.diagnosis import Fault
 from alpaca_lora.exports.origin import Origin
@@ -256,9 +255,6 @@ def _run(job: Mapping[str, Any], what: str) -> None:
     Raises:
         ExportError: the process failed; its last line tells why.
     """
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-P", "-c", _CHILD, json.dumps(job)]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
-    if result.returncode != 0:
-        lines = result.stderr.strip().splitlines() or [f"it ended with {result.returncode} and no message"]
-        raise ExportError(f"{what} does not open in a clean process: {lines[-1]}")
+    run_in_clean_process(
+        _CHILD, json.dumps(job), failed=lambda last: ExportError(f"{what} does not open in a clean process: {last}")
+    )

@@ -16,9 +16,10 @@ from safetensors.torch import save_file
 from alpaca_lora import _files
 from alpaca_lora.errors import ModelError
 from alpaca_lora.kernels.allocator import keep_freed_memory
-from alpaca_lora.models import check_header
+from alpaca_lora.models import check_header, load_base_model
+from alpaca_lora.models.loading import DTYPES as PRECISIONS
 
-__all__ = ["DTYPES", "SHARD_BYTES", "WeightFiles", "cast", "write_shards"]
+__all__ = ["DTYPES", "SHARD_BYTES", "WeightFiles", "cast", "load_on_cpu", "write_shards"]
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 """Number formats that a weight can be stored in."""
@@ -92,6 +93,12 @@ def cast(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
             f"{name!r} holds values that {str(dtype).removeprefix('torch.')} cannot hold: choose bf16 or f32"
         )
     return result
+
+
+def load_on_cpu(directory: Path, dtype: torch.dtype) -> Any:
+    """Open a model directory for computing on the CPU, whatever else there is."""
+    precision: Any = next(name for name, value in PRECISIONS.items() if value == dtype)
+    return load_base_model(directory, precision=precision, device="cpu")
 
 
 def write_shards(

@@ -11,6 +11,7 @@ from alpaca_lora.evaluation.harness import check_tasks
 from alpaca_lora.evaluation.sets import load_evaluation_set
 from alpaca_lora.models import EMBEDDED, locate_base_model
 from alpaca_lora.planning import plan
+from alpaca_lora.planning.shapes import is_hub_id
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.replication.outline import Recipe
 from alpaca_lora.replication.sections import (
@@ -94,14 +95,23 @@ def all_deviations(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _errors_of(stage: str, work: Work, *, fetch: bool = True) -> Iterator[AlpacaLoraError]:
-    """Yield what a stage would refuse; without `fetch`, whether there is a base model on the Hub is not asked."""
+    """Yield what a stage would refuse; without `fetch` what may look for a model on the Hub is not asked."""
     for check in _CHECKS.get(stage, ()):
-        if check is _check_base and not fetch:
+        if not fetch and (check is _check_base or (check in _ASKING and _from_hub(getattr(work.recipe, stage)))):
             continue
         try:
             check(work)
         except AlpacaLoraError as error:
             yield error
+
+
+def _from_hub(section: GenerateSection | EvaluateSection) -> bool:
+    """Tell whether a model of this machine that is asked may have to be downloaded first."""
+    if isinstance(section, EvaluateSection):
+        local, models = section.judge == "local", [section.judge_model]
+    else:
+        local, models = section.teacher == "local", [section.model, section.answers, section.judge]
+    return local and any(is_hub_id(name) and not Path(name).expanduser().exists() for name in models if name)
 
 
 def _check_generation(work: Work) -> None:
@@ -139,6 +149,7 @@ def _check_judge(work: Work) -> None:
     judge_of(cast("EvaluateSection", work.recipe.evaluate))
 
 
+_ASKING = (_check_generation, _check_judge)
 _CHECKS = {
     "generate": (_check_generation, _check_joined),
     "finetune": (_check_template, _check_base),

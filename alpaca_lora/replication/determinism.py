@@ -48,7 +48,7 @@ def _train_and_compare(directory: Path, sheet: Sheet, data: Path | None) -> str:
         sheet.display.stage(f"training {run['total_steps']} steps again")
         try:
             finetune(
-                base_dir if Path(run["base_model"]).is_absolute() else run["base_model"],
+                base_dir,
                 name,
                 scratch / "run",
                 config=config_from_dict({**run["config"], "resume": "never", "report_to": []}),

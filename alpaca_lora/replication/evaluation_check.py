@@ -22,7 +22,7 @@ from alpaca_lora.evaluation.answering import Answered
 from alpaca_lora.evaluation.harness import measure_tasks
 from alpaca_lora.evaluation.judge import SUMMARY
 from alpaca_lora.evaluation.measures import measure_models
-from alpaca_lora.evaluation.rows import ROWS, load_rows
+from alpaca_lora.evaluation.rows import ROWS, load_rows, outputs_of
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.replication.findings import Sheet, Unchecked, alike, differing, read_object
 from alpaca_lora.replication.generation_check import made_elsewhere, restage
@@ -101,7 +101,7 @@ def _compare_answers(directory: Path, rows: _Rows) -> str:
         for item in load_model_outputs(path)[:1]
     }
     for name in answered:
-        if name not in outputs or load_model_outputs(outputs[name]) != _outputs(tasks, name, answered[name]):
+        if name not in outputs or load_model_outputs(outputs[name]) != outputs_of(tasks, name, answered[name]):
             raise RunError(f"outputs/ has not the answers of {name} that {ROWS} has: evaluate into a new directory")
     return f"{len(tasks)} answers of each of {len(answered)} models are those of the journal"
 
@@ -120,13 +120,6 @@ def _by_model(directory: Path, names: Sequence[str]) -> dict[str, dict[str, list
 def _pieces(directory: Path) -> dict[str, Any]:
     lines = (directory / JOURNAL).read_text(encoding="utf-8").split("\n")[:-1]
     return {piece["piece"]: piece["value"] for piece in map(json.loads, lines)}
-
-
-def _outputs(tasks: Sequence[Task], name: str, said: Answered) -> list[ModelOutput]:
-    return [
-        ModelOutput(instruction=task.question, output=text, generator=name, dataset=task.dataset)
-        for task, text in zip(tasks, said.texts, strict=True)
-    ]
 
 
 def _compute_again(directory: Path, results: Mapping[str, Any], rows: _Rows) -> str:

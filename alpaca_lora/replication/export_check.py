@@ -4,8 +4,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from alpaca_lora._files import sha256_of
+from alpaca_lora.adapters import prompter_of, read_sidecar
 from alpaca_lora.adapters.sidecar import WEIGHTS
-from alpaca_lora.errors import MissingDependencyError, ModelError, RunError
+from alpaca_lora.errors import RunError
 from alpaca_lora.exports import FORMATS, Parity, check_artifact
 from alpaca_lora.exports.contract import find_contract
 from alpaca_lora.exports.origin import Origin, resolve
@@ -15,6 +16,7 @@ from alpaca_lora.exports.weight_diff import MANIFEST
 from alpaca_lora.exports.weights import WeightFiles
 from alpaca_lora.models import check_documents, load_tokenizer
 from alpaca_lora.replication.findings import Sheet, Unchecked, read_object
+from alpaca_lora.replication.run_check import find_base
 
 __all__ = ["check_export", "check_weight_diff"]
 
@@ -65,8 +67,7 @@ def _check_prompt(directory: Path, parity: Parity, adapter_dir: Path | None) -> 
     if not surfaces:
         raise Unchecked(f"the format {parity.format} has no place for a prompt")
     if adapter_dir is not None:
-        origin = resolve(adapter_dir)
-        prompter, tokenizer = origin.prompter, origin.tokenizer()
+        prompter, tokenizer = prompter_of(adapter_dir, read_sidecar(adapter_dir), None), load_tokenizer(adapter_dir)
     elif parity.format == "hf" and (contract := find_contract(directory)):
         prompter, tokenizer = contract.prompter, load_tokenizer(directory)
     else:
@@ -89,10 +90,11 @@ def _prove_again(directory: Path, parity: Parity, adapter_dir: Path | None) -> s
 
 
 def _origin(adapter_dir: Path, parity: Parity) -> Origin:
-    try:
-        return resolve(adapter_dir).held("dequantized" if parity.merged_into == "dequantized" else "original")
-    except (MissingDependencyError, ModelError) as error:
-        raise Unchecked(f"the base model is not on this machine ({error})") from error
+    sidecar = read_sidecar(adapter_dir)
+    if sidecar is None:
+        raise Unchecked("the adapter was not made by alpaca-lora, so its base is not known")
+    origin = resolve(adapter_dir, base_model=find_base(sidecar.base_model, sidecar.base_fingerprint))
+    return origin.held("dequantized" if parity.merged_into == "dequantized" else "original")
 
 
 def _look_at(directory: Path, parity: Parity) -> str:

@@ -10,6 +10,7 @@ from alpaca_lora.evaluation.measures import Measure
 from alpaca_lora.evaluation.page import written, written_difference
 from alpaca_lora.replication.stages import STAGES, Work
 from alpaca_lora.reporting.wording import change, count, duration, loss_value, percent, with_interval
+from alpaca_lora.training.results import read_summary
 
 __all__ = ["SESSIONS", "StageFigures", "read_figures"]
 
@@ -88,7 +89,7 @@ def _curation(directory: Path, work: Work) -> _Read:
 def _training(directory: Path, work: Work) -> _Read:
     found = _json(directory / "COMPLETE")
     before, after = found["heldout_loss_before"], found["heldout_loss_after"]
-    ratio = after / before - 1 if before and after is not None else None
+    ratio = read_summary(directory).heldout_change
     facts = {
         "rows": f"{count(found['data']['trained_rows'])} trained on, {count(found['data']['heldout_rows'])} held out",
         "steps": f"{count(found['steps'])} in {duration(found['seconds'])}",

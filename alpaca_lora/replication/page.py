@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from alpaca_lora.replication.figures import StageFigures
 from alpaca_lora.replication.stages import Work
 from alpaca_lora.reporting.elements import bullets, escaped, render_page, section, table, tile
-from alpaca_lora.reporting.wording import count, duration, public_name, visible
+from alpaca_lora.reporting.wording import count, duration, public_name, unmarked
 
 __all__ = ["commands", "render_card", "render_replication"]
 
@@ -83,20 +83,14 @@ def commands(work: Work) -> Iterator[str]:
 def render_card(work: Work, figures: Sequence[StageFigures], deviations: Sequence[str]) -> str:
     """Render the same as Markdown, for whoever opens the directory."""
     recipe = work.recipe
-    lines = [f"# {_plain(recipe.name)}", "", _plain(recipe.description or "A replication."), ""]
+    lines = [f"# {unmarked(recipe.name)}", "", unmarked(recipe.description or "A replication."), ""]
     if recipe.data:
         lines += [f"It starts from `{public_name(recipe.data)}`.", ""]
     for item in figures:
         lines += [f"## {_TITLES[item.stage]} (`{item.directory.name}`)", "", "| | |", "|---|---|"]
-        lines += [f"| {_plain(what)} | {_plain(value)} |" for what, value in item.facts.items()]
+        lines += [f"| {unmarked(what)} | {unmarked(value)} |" for what, value in item.facts.items()]
         lines.append("")
     if deviations:
-        lines += ["## What was done otherwise", "", *(f"- {_plain(text)}" for text in deviations), ""]
+        lines += ["## What was done otherwise", "", *(f"- {unmarked(text)}" for text in deviations), ""]
     lines += ["## The same again", "", "```sh", *commands(work), "```", ""]
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    """Return foreign text as Markdown that shows it on one line."""
-    marks = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#"})
-    return " ".join(visible(text).split()).translate(marks)

@@ -18,7 +18,7 @@ from alpaca_lora.replication.page import render_card, render_replication
 from alpaca_lora.replication.reading import load_recipe
 from alpaca_lora.replication.stages import STAGES, Work
 
-__all__ = ["ReplicationResult", "replicate"]
+__all__ = ["CARD", "RECIPE", "REPORT", "ReplicationResult", "replicate"]
 
 RECIPE, REPORT, CARD = "recipe.json", "report.html", "README.md"
 
@@ -81,9 +81,10 @@ def replicate(
     check_ahead(work)
     with _files.lock(work.root):
         _files.sweep_staging(work.root)
-        sealed = (work.root / SEAL).exists()
+        sealed = (work.root / SEAL).exists() and all(STAGES[name].finished(work) for name in work.recipe.stages)
         entry = _runs.enter_run(work.root, contract, resume="auto", write=not sealed)
         if not sealed:
+            (work.root / MANIFEST).unlink(missing_ok=True)  # of what it lists, a stage is about to be done again
             _files.write_json(work.root / RECIPE, work.recipe.to_json())
         status = _run_stages(work)
         deviations = all_deviations(work.recipe)

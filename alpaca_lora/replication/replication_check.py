@@ -12,16 +12,17 @@ from alpaca_lora.curation.ledger import CONTRACT as CURATION
 from alpaca_lora.curation.outputs import CURATED
 from alpaca_lora.errors import RunError
 from alpaca_lora.replication.evaluation_check import RESULTS
+from alpaca_lora.replication.figures import SESSIONS
 from alpaca_lora.replication.findings import Sheet, Sources, Unchecked, read_object
+from alpaca_lora.replication.manifest import FORMAT, MANIFEST
+from alpaca_lora.replication.recipe import CARD, RECIPE, REPORT
+from alpaca_lora.replication.stages import JOINED
 from alpaca_lora.selfinstruct.pipeline import RECORDS
 
-__all__ = ["REPLICATION", "Stages", "check_replication", "read_stages"]
+__all__ = ["Stages", "check_replication", "read_stages"]
 
-REPLICATION = "replication.json"
-JOINED, _RECIPE = "joined.jsonl", "recipe.json"
-_FORMAT = 1
-_OF_THE_WHOLE = frozenset({"README.md", _RECIPE, "report.html", CONTRACT})
-_ALLOWED = _OF_THE_WHOLE | {REPLICATION, SEAL, "sessions.jsonl"}
+_OF_THE_WHOLE = frozenset({CARD, RECIPE, REPORT, CONTRACT})
+_ALLOWED = _OF_THE_WHOLE | {MANIFEST, SEAL, SESSIONS}
 _ADAPTER = f"adapter/{WEIGHTS}"
 
 Stages = Mapping[str, Mapping[str, str]]
@@ -38,7 +39,7 @@ def check_replication(directory: Path, sheet: Sheet, check_stage: Callable[[Path
     """
     stages = sheet.read("manifest", lambda: read_stages(directory), lambda found: f"{len(found)} stages")
     if stages is None:
-        sheet.skip(("stages",), f"{REPLICATION} cannot be read")
+        sheet.skip(("stages",), f"{MANIFEST} cannot be read")
         return
     sheet.check("files of the whole", lambda: _check_root(directory, stages))
     adapter = _adapter_of(directory, stages)
@@ -61,18 +62,18 @@ def read_stages(directory: Path) -> dict[str, dict[str, str]]:
     Raises:
         RunError: the manifest is damaged, or names a place outside of the replication.
     """
-    document = read_object(directory / REPLICATION)
-    if document.get("format") != _FORMAT:
-        raise RunError(f"{REPLICATION} is of format {document.get('format')!r}, and this version knows {_FORMAT}")
+    document = read_object(directory / MANIFEST)
+    if document.get("format") != FORMAT:
+        raise RunError(f"{MANIFEST} is of format {document.get('format')!r}, and this version knows {FORMAT}")
     stages: dict[str, dict[str, str]] = {}
     try:
         for stage in document["stages"]:
             files = {str(name): str(entry["sha256"]) for name, entry in stage["files"].items()}
             stages[str(stage["dir"])] = files
     except (AttributeError, LookupError, TypeError) as error:
-        raise RunError(f"{REPLICATION} is damaged ({type(error).__name__}: {error}): copy it again") from error
+        raise RunError(f"{MANIFEST} is damaged ({type(error).__name__}: {error}): copy it again") from error
     if any(len(PurePosixPath(name).parts) != 1 or name == ".." for name in stages) or not stages:
-        raise RunError(f"{REPLICATION} names a stage that is no directory beside it: copy it again")
+        raise RunError(f"{MANIFEST} names a stage that is no directory beside it: copy it again")
     return stages
 
 
@@ -83,10 +84,10 @@ def _check_root(directory: Path, stages: Stages) -> str:
         raise RunError(f"{faults[0]}: remove it, or copy the replication again")
     if missing := sorted(_OF_THE_WHOLE - set(there)):
         raise RunError(f"{missing[0]} is missing: copy the replication again")
-    if read_object(directory / _RECIPE) != read_object(directory / REPLICATION)["recipe"]:
-        raise RunError(f"{_RECIPE} is not the recipe of {REPLICATION}: copy the replication again")
+    if read_object(directory / RECIPE) != read_object(directory / MANIFEST)["recipe"]:
+        raise RunError(f"{RECIPE} is not the recipe of {MANIFEST}: copy the replication again")
     if SEAL not in there:
-        raise Unchecked(f"nothing was added, and {_RECIPE} is that of {REPLICATION}; the pages there have no digest")
+        raise Unchecked(f"nothing was added, and {RECIPE} is that of {MANIFEST}; the pages there have no digest")
     sealed = read_seal(directory)
     for name in there:
         if name != SEAL and sealed.get(name) != sha256_of(directory / name):
@@ -107,7 +108,7 @@ def _compare_files(directory: Path, files: Mapping[str, str], sheet: Sheet) -> s
         sheet.display.advance(done, len(there))
     if faults:
         raise RunError(f"{faults[0]}{f' ({len(faults) - 1} more)' if faults[1:] else ''}: copy the replication again")
-    return f"{len(there)} files are those of {REPLICATION}"
+    return f"{len(there)} files are those of {MANIFEST}"
 
 
 def _sources(name: str, stages: Stages) -> dict[str, str]:

@@ -25,7 +25,7 @@ from alpaca_lora.teachers.selection import select_teachers
 from alpaca_lora.training import finetune
 from alpaca_lora.training.progress import Progress
 
-__all__ = ["STAGES", "Stage", "Work", "generation_teachers", "judge_of", "other_records"]
+__all__ = ["JOINED", "STAGES", "Stage", "Work", "generation_teachers", "judge_of", "other_records"]
 
 JOINED = "joined.jsonl"
 """The generated records, and after them those of `data`; in the directory of `generate`, if there are both."""

@@ -22,7 +22,8 @@ from alpaca_lora.replication.evaluation_check import check_evaluation, check_jud
 from alpaca_lora.replication.export_check import check_export, check_weight_diff
 from alpaca_lora.replication.findings import NOWHERE, Sheet, Sources, VerificationResult, read_object
 from alpaca_lora.replication.generation_check import check_generation
-from alpaca_lora.replication.replication_check import REPLICATION, check_replication
+from alpaca_lora.replication.manifest import MANIFEST as REPLICATION
+from alpaca_lora.replication.replication_check import check_replication
 from alpaca_lora.replication.run_check import check_adapter_directory, check_run
 from alpaca_lora.training.progress import Progress
 

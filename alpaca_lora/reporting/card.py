@@ -22,6 +22,7 @@ from alpaca_lora.reporting.wording import (
     perplexity,
     public_name,
     quantile,
+    unmarked,
     visible,
 )
 
@@ -44,12 +45,12 @@ def render_card(summary: RunSummary, *, picture: str | None = None) -> str:
     instruction = _example(summary.samples)
     return Template(page).substitute(
         front_matter=_front_matter(summary),
-        title=_plain(f"{model} tuned on {data}"),
+        title=unmarked(f"{model} tuned on {data}"),
         base_model=_code(model),
         data_name=_code(data),
         adapter_parameters=count(summary.adapter_parameters),
         picture=f"![Training and held-out loss over the optimizer steps]({picture})\n\n" if picture else "",
-        results=_paragraphs(_results(summary), _bullets(map(_plain, list_cautions(summary)))),
+        results=_paragraphs(_results(summary), _bullets(map(unmarked, list_cautions(summary)))),
         example_instruction=_python(instruction),
         example_prompt=_python(summary.prompt_no_input.replace("{instruction}", instruction)),
         imports=_imports(summary),
@@ -136,24 +137,24 @@ def _data(data: DataSummary) -> str:
         ["SHA-256 of the source", _code(data.sha256)],
         ["Rows trained on", count(data.trained_rows)],
         ["Rows held out", count(data.heldout_rows)],
-        *([f"Rows dropped: {_plain(reason)}", count(number)] for reason, number in data.dropped_by_reason.items()),
+        *([f"Rows dropped: {unmarked(reason)}", count(number)] for reason, number in data.dropped_by_reason.items()),
     ]
     if data.shortened:
         rows.append(["Rows shortened", count(len(data.shortened))])
     if data.length_quantiles:
         lengths = (f"{quantile(share)} {count(tokens)}" for share, tokens in sorted(data.length_quantiles.items()))
         rows.append(["Tokens in a row", ", ".join(lengths)])
-    return _paragraphs(_table(["", ""], rows), _bullets(map(_plain, data.notes)))
+    return _paragraphs(_table(["", ""], rows), _bullets(map(unmarked, data.notes)))
 
 
 def _training(summary: RunSummary) -> str:
     story = (
         f"{count(summary.steps)} of {count(summary.total_steps)} optimizer steps over {count(summary.tokens_trained)} "
-        f"tokens in {duration(summary.seconds)}{f' on {_plain(summary.hardware)}' if summary.hardware else ''}. "
+        f"tokens in {duration(summary.seconds)}{f' on {unmarked(summary.hardware)}' if summary.hardware else ''}. "
         "Only settings that decide the result are listed; run.json has them all with the versions."
     )
     settings = [[_code(name), _code(_setting(value))] for name, value in _settings(summary.config).items()]
-    versions = ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in summary.versions.items())
+    versions = ", ".join(f"{unmarked(name)} {unmarked(version)}" for name, version in summary.versions.items())
     return _paragraphs(story, _table(["Setting", "Value"], settings), f"Made with {versions}." if versions else "")
 
 
@@ -194,11 +195,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _bullets(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
-
-
-def _plain(text: str) -> str:
-    """Return foreign text on one line with every character that Markdown or HTML would act on escaped."""
-    return re.sub(r"([\\`*_\[\]<>|#~&!])", r"\\\1", " ".join(visible(text).split()))
 
 
 def _code(text: str) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "printable",
     "public_name",
     "quantile",
+    "unmarked",
     "visible",
     "with_interval",
 ]
@@ -53,6 +54,11 @@ def legible(text: str) -> str:
 def printable(text: str) -> str:
     """Return foreign text without escape sequences and control characters; line ends and tabs stay."""
     return _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n")).translate(_PRINTABLE)
+
+
+def unmarked(text: str) -> str:
+    """Return foreign text on one line with every character that Markdown or HTML would act on escaped."""
+    return re.sub(r"([\\`*_\[\]<>|#~&!])", r"\\\1", " ".join(visible(text).split()))
 
 
 def clipped(text: str, limit: int) -> str:

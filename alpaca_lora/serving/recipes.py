@@ -12,7 +12,7 @@ from typing import Any
 
 from alpaca_lora.adapters import Sidecar, find_adapter, read_sidecar
 from alpaca_lora.adapters.peft_config import read_config
-from alpaca_lora.errors import AdapterError
+from alpaca_lora.errors import AdapterError, ConfigError
 from alpaca_lora.models import EMBEDDED, EMBEDDED_HUB_ID
 from alpaca_lora.prompts import Prompter
 
@@ -34,8 +34,11 @@ def recipe(adapter_dir: str | Path, program: str) -> str:
         program: one of `PROGRAMS`.
 
     Raises:
+        ConfigError: there is no recipe for this program.
         AdapterError: there is no adapter, or it was not made by alpaca-lora, so its base and prompt are not known.
     """
+    if program not in PROGRAMS:
+        raise ConfigError(f"recipe must be {' or '.join(PROGRAMS)}, got {program!r}")
     directory = find_adapter(Path(adapter_dir).expanduser())
     sidecar = read_sidecar(directory)
     if sidecar is None:

@@ -78,6 +78,7 @@ class OpenAITeacher:
         proxy: str | None = None,
     ) -> None:
         self.model, self.base_url, self.chat = model, base_url.rstrip("/"), chat
+        self.api_key_env = api_key_env
         self.notes: list[str] = []
         self._deadline_seconds = deadline_seconds
         self._names = {"max_tokens": "max_tokens"} | {name: name for name in _LEAVABLE}

@@ -36,7 +36,7 @@ PLANTED = {
         "code: os.system",
     ),
     "a clean process of a gate that does it": (
-        "import os, sys; from alpaca_lora.adapters import health; run = health.subprocess.run; "
+        "import os, sys; from alpaca_lora.adapters.clean_process import subprocess; run = subprocess.run; "
         "run([sys.executable, '-P', '-c', 'import os; os.system(\"true\")'], env=os.environ)",
         "code: os.system",
     ),

@@ -58,12 +58,14 @@ def test_json_is_one_object_per_model_file_and_part(write, capsys):
 
 
 def test_what_makes_a_rate_doubtful_is_noted(write, capsys):
-    write("a.json", [row(n, None if n < 2 else 1, lengths=(10, 90)) for n in range(20)])
+    longer = [10] * 16 + [90] * 3 + [5]  # most are equally long
+    write("a.json", [row(n, None if n < 2 else 1, lengths=(10, longer[n])) for n in range(20)])
     assert main(["evaluate", "--annotations", "a.json"]) == 0
     shown = capsys.readouterr().out
     assert "note: new: 2 comparisons, 10%, have no preference; judge them again before you report a rate" in shown
     assert (
-        "note: new: nearly all its answers are longer, so length cannot be told from quality; give --variants" in shown
+        "note: new: no win rate at equal lengths: too few answers are longer than the baseline's, or too few shorter, "
+        "to tell quality from length; give --variants" in shown
     )
 
 

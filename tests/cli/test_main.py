@@ -137,3 +137,18 @@ sys.exit(cli.main(["doctor"]))
     done = run_python("-c", code, tmp_path)
     assert (done.returncode, done.stderr) == (143, "interrupted\n")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "said", "unsaid"),
+    [
+        ("merge", "--dtype", "f32|f16|bf16 Number format of the weights. (default: the base's own)", "q8_0"),
+        ("curate", "--map", "Column that holds instruction, input or output, as --map instruction=question", "a field"),
+    ],
+)
+def test_the_help_of_a_flag_says_what_it_takes(capsys: pytest.CaptureFixture[str], name, flag, said, unsaid):
+    assert main([name, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    told = shown[shown.index(flag) :][:200]
+    assert said in told
+    assert unsaid not in told

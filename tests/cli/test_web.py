@@ -13,6 +13,7 @@ from alpaca_lora.prompts import Prompter
     [
         ([], "error: no adapter at 'missing': give a directory with adapter_config.json"),
         (["--recipe", "vllm"], "error: no adapter at 'missing': give a directory with adapter_config.json"),
+        (["--recipe", "foo"], "error: recipe must be transformers or vllm, got 'foo'\n"),
         (["--share"], "error: --share lets everybody who has the link reach this machine: say with --accounts who may"),
         (["--accounts", "none.txt"], "error: accounts in 'none.txt' cannot be read"),
     ],

@@ -41,6 +41,8 @@ def test_the_same_question_twice_is_two_comparisons():
     tasks = [TASKS[0], TASKS[0]]
     rows = [*verdicts(0, (1.0, 1.0), (5, 9)), *verdicts(0, (0.0, 0.0), (5, 1))]
     assert [(item.share, item.longer) for item in compare_lengths(tasks, rows)] == [(1.0, 4), (0.0, -4)]
+    equal = [*verdicts(0, (1.0, 1.0)), *verdicts(0, (0.0, 0.0))]
+    assert [(item.place, item.share) for item in compare_lengths(tasks, equal)] == [(0, 1.0), (1, 0.0)]
 
 
 def test_the_verdict_against_length_and_rate_comes_first():

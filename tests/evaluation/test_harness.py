@@ -8,9 +8,10 @@ pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'al
 
 from alpaca_lora.config import EvaluationConfig
 from alpaca_lora.errors import ConfigError, RunError
+from alpaca_lora.evaluation import harness
 from alpaca_lora.evaluation.harness import check_tasks, describe_harness, measure_tasks, run_task
 from alpaca_lora.evaluation.subjects import find_subject
-from alpaca_lora.models import IGNORED, encode_prompt, encode_text, generate_responses, row_losses
+from alpaca_lora.models import IGNORED, Decoding, encode_prompt, encode_text, generate_responses, row_losses
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import Record
 
@@ -101,8 +102,6 @@ def test_answers_are_greedy_and_end_at_the_stop(subject, task):
     prompts = [subject.prompter.prompt(Record(doc["question"])) for doc in DOCS]
     with subject.open() as model:
         path = task("say_number", ANSWER)
-        from alpaca_lora.models import Decoding
-
         texts = [
             response.text.partition("\n")[0]
             for response in generate_responses(model, subject.tokenizer, prompts, Decoding(max_new_tokens=9))
@@ -111,6 +110,34 @@ def test_answers_are_greedy_and_end_at_the_stop(subject, task):
     assert found["rows"]["exact_match,none"] == [
         float(text == doc["choices"][0]) for text, doc in zip(texts, DOCS, strict=True)
     ]
+
+
+@pytest.mark.parametrize(("named", "temperature"), [("", 1.0), (", temperature: 0.2", 0.2)])
+def test_a_task_that_samples_need_not_name_every_option(subject, task, named, temperature):
+    prompts = [subject.prompter.prompt(Record(doc["question"])) for doc in DOCS]
+    path = task("draw_number", ANSWER.replace("max_gen_toks: 9", f"max_gen_toks: 9, do_sample: true{named}"))
+    decoding = Decoding(max_new_tokens=9, temperature=temperature, seed=CONFIG.seed)
+    with subject.open() as model:
+        drawn = generate_responses(
+            model, subject.tokenizer, prompts, decoding, batch_size=CONFIG.batch_size, stop_texts=["\n"]
+        )
+        assert seen_answers(path, subject, model) == [response.text.partition("\n")[0] for response in drawn]
+
+
+def seen_answers(path, subject, model):
+    """What a task's questions are answered with: its documents' targets are met by nothing else."""
+    found = []
+    evaluated = harness.generate_responses
+
+    def keep(*arguments, **options):
+        responses = evaluated(*arguments, **options)
+        found.extend(response.text.partition("\n")[0] for response in responses)
+        return responses
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harness, "generate_responses", keep)
+        run_task(path, subject, model, CONFIG)
+    return found
 
 
 def test_base_and_adapter_are_compared_document_by_document(subject, task):
@@ -133,8 +160,10 @@ def test_a_limit_takes_the_first_documents(subject, task):
 
 
 def test_an_unknown_task_is_refused_with_names_that_exist():
-    with pytest.raises(ConfigError, match=r"has no task 'helaswag'; did you mean .*hellaswag"):
+    with pytest.raises(ConfigError, match=r"task 'helaswag' \(did you mean .*hellaswag.*\?\):  lm-eval ls tasks"):
         check_tasks(["hellaswag", "helaswag"])
+    with pytest.raises(ConfigError, match="has no task 'zzz':  lm-eval ls tasks  lists all, and"):
+        check_tasks(["zzz"])
 
 
 def test_an_evaluation_has_the_tasks_beside_its_own_measures(subject, task, tmp_path, monkeypatch):

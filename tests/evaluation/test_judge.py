@@ -337,7 +337,16 @@ def test_without_the_planted_bias_the_same_look_finds_none(quick_disk, tmp_path)
         assert result.win_rate.position_bias.p_value > 0.01
 
 
-def test_a_local_judge_weighs_the_letters_offline_and_repeats_itself(tiny_base, quick_disk, tmp_path):
+def test_a_verdict_is_asked_for_a_second_time_with_another_seed(judge):
+    with ScriptedTeacher(text=prefer_good) as server:
+        judge(server, repeats=24)
+    seeds = {seen["key"]: seen["body"]["seed"] for seen in server.seen}
+    repeats = {key: seed for key, seed in seeds.items() if key.startswith("repeat/")}
+    assert len(repeats) == 24
+    assert all(seed != seeds[key.replace("repeat", "verdict")] for key, seed in repeats.items())
+
+
+def test_a_local_judge_weighs_the_letters_offline_and_is_asked_nothing_twice(tiny_base, quick_disk, tmp_path):
     sides = answers(KINDS, "new"), answers(BASE_KINDS, "old")
     teacher = LocalTeacher(str(tiny_base), device="cpu")
     results = [
@@ -345,7 +354,8 @@ def test_a_local_judge_weighs_the_letters_offline_and_repeats_itself(tiny_base, 
         for name in ("one", "two")
     ]
     assert results[0].annotations.read_bytes() == results[1].annotations.read_bytes()
-    assert (results[0].win_rate.n_total, results[0].repeated_alike, results[0].usd) == (12, 3, "0")
+    assert (results[0].win_rate.n_total, results[0].repeated, results[0].usd) == (12, 0, "0")
+    assert results[0].self_consistency is None
     rows = load_annotations(results[0].annotations)
     assert all(1 < row.preference < 2 for row in rows)
     assert len({row.preference for row in rows}) > 12

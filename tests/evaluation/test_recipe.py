@@ -1,16 +1,21 @@
 """The whole of evaluation, with the tiny model: what is measured, kept, resumed and refused."""
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
 
+from alpaca_lora import OpenAITeacher
+from alpaca_lora.config import JudgeConfig
 from alpaca_lora.errors import ConfigError, CoverageError, ModelError, RecordError, RunError
 from alpaca_lora.evaluation import ModelOutput, load_annotations, load_model_outputs, save_model_outputs
 from alpaca_lora.evaluation.sets import Task
 from alpaca_lora.records import Record, save_records
 from tests.length_judge import LikesLength
+from tests.scripted_teacher import ScriptedTeacher
 
 WORDS = ["apple", "harbour", "quartz", "meadow", "violin", "comet", "lantern", "glacier"]
 ROWS = [Record(f"Write about the {word}.", "" if n % 2 else f"Input {n}", f"A {word}.") for n, word in enumerate(WORDS)]
@@ -213,6 +218,48 @@ def test_the_seed_draws_the_rows(run):
     drawn = [run(f"s{seed}", config={"rows": 3, "seed": seed}) for seed in (1, 1 + 10**6, 2)]
     assert [result.rows for result in drawn] == [3, 3, 3]
     assert len({tuple(example.task.record.origin for example in result.examples) for result in drawn}) > 1
+
+
+def test_a_judge_is_asked_again_with_the_key_of_its_own(run, monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", "sk-canary-0123456789abcdef")
+    with ScriptedTeacher(text=lambda prompt: '{"verdict": "A"}') as server:
+        judge = OpenAITeacher("teacher-a", base_url=server.url, api_key_env="JUDGE_KEY")
+        page = run(judge=judge, judge_config=JudgeConfig(budget_tokens=10**9)).report.read_text(encoding="utf-8")
+    assert "--api-key-env JUDGE_KEY" in page
+    assert "canary" not in page
+
+
+def test_models_whose_names_give_one_file_name_have_two_files(run, tiny_base, tmp_path):
+    name = tiny_base.name.replace("-", "/")
+    answers = [ModelOutput(instruction=Task(row).question, output="Yes.", generator=name) for row in ROWS]
+    save_model_outputs(answers, tmp_path / "x.json")
+    run(against=tmp_path / "x.json")
+    found = {file.name: load_model_outputs(file) for file in (tmp_path / "out/outputs").iterdir()}
+    assert found[f"{tiny_base.name}-2.json"] == answers
+    assert {item.generator for item in found[f"{tiny_base.name}.json"]} == {tiny_base.name}
+
+
+def test_a_setting_of_0_is_in_the_report(run):
+    assert "<dt>seed</dt><dd>0</dd>" in run(config={"seed": 0}).report.read_text(encoding="utf-8")
+
+
+def test_the_memory_of_a_model_is_free_before_the_next_one_is_loaded(adapter):
+    from alpaca_lora.evaluation.subjects import find_subject
+
+    subject = find_subject(adapter)
+
+    def ask():
+        with subject.open() as model:
+            object.__setattr__(model, "itself", [model])
+            return weakref.ref(model)
+
+    gc.disable()
+    try:
+        first = ask()
+        with subject.base.open():
+            assert first() is None
+    finally:
+        gc.enable()
 
 
 def test_the_output_directory_is_not_the_place_of_something_else(run, adapter, tmp_path):

@@ -116,6 +116,13 @@ def test_two_orders_of_a_comparison_count_once_with_their_mean():
     assert (rate.n_wins, rate.n_draws, rate.n_wins_base, rate.n_total, rate.n_missing) == (1, 1, 1, 3, 1)
     assert (rate.position_bias.pairs, rate.position_bias.shown_first) == (2, 0.75)
     assert measure_win_rate([replace(row, is_switched_outputs=None) for row in rows]).position_bias is None
+    assert rate.to_json()["position_bias"]["shown_first"] == 0.75
+
+
+def test_the_same_two_answers_to_a_question_that_is_in_the_set_twice_are_two_comparisons():
+    twice = [(2, False), (2, True), (1, False), (1, True)]
+    rate = measure_win_rate([verdict(0, preference, switched=switched) for preference, switched in twice])
+    assert (rate.n_wins, rate.n_wins_base, rate.n_draws, rate.position_bias.pairs) == (1, 1, 0, 2)
 
 
 @pytest.mark.parametrize(

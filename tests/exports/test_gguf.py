@@ -1,6 +1,7 @@
 """A merged model as GGUF, opened again by transformers' own reader."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -10,7 +11,7 @@ from transformers import AutoConfig
 
 from alpaca_lora.errors import ExportError, ModelError
 from alpaca_lora.exports import check_templates
-from alpaca_lora.exports.gguf import llama_order, unsupported, write_gguf
+from alpaca_lora.exports.gguf import hf_order, llama_order, unsupported, write_gguf
 from alpaca_lora.exports.gguf_reading import find_gguf, load_gguf, read_metadata
 from alpaca_lora.exports.hf import write_merged
 from alpaca_lora.exports.origin import resolve
@@ -96,6 +97,13 @@ def test_transformers_reads_back_every_weight_bit_for_bit(shape, make_base, merg
 def test_rows_that_are_turned_together_become_neighbours():
     assert llama_order(torch.arange(8), 1).tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
     assert llama_order(torch.arange(8).reshape(8, 1), 2).flatten().tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+
+
+@pytest.mark.parametrize("shape", [(24,), (24, 5)])
+def test_rows_that_were_turned_can_be_turned_back(shape):
+    rows = torch.arange(math.prod(shape)).reshape(shape)
+    assert hf_order(llama_order(rows, 2), 2).equal(rows)
+    assert not llama_order(llama_order(rows, 2), 2).equal(rows)
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [("f16", "F16"), ("bf16", "BF16"), ("q8_0", "Q8_0")])

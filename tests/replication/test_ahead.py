@@ -52,3 +52,17 @@ def test_deviations_of_the_generator_need_no_key(monkeypatch):
     assert not any("here chat" in text for text in found)
     chatting = all_deviations(load_recipe({"generate": {"teacher": "openai", "model": "m"}}))
     assert any("here chat" in text for text in chatting)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"data": "alpaca-mini", "finetune": {}, "evaluate": {"judge": "local", "judge_model": "nobody/has-this"}},
+        {"generate": {"answers": "nobody/has-this"}},
+    ],
+)
+def test_a_teacher_of_the_hub_is_not_looked_for(outlooks, recipe, monkeypatch):
+    monkeypatch.setattr("alpaca_lora.models.locate.hf_hub_download", lambda *_, **__: pytest.fail("it was looked for"))
+    said = " ".join(text for item in outlooks(recipe).values() for text in item.said)
+    assert "nobody/has-this" in said
+    assert "to be mended first" not in said

@@ -54,3 +54,8 @@ def trained_again(run):
     sheet = Sheet("run", Progress(enabled=False))
     train_again(run, sheet)
     return sheet.findings[0]
+
+
+def test_the_base_that_is_here_is_trained_whatever_the_run_called_it(run, rewrite):
+    rewrite(run / "run.json", lambda it: it.update(base_model="nobody/has-this"))
+    assert trained_again(run).outcome == "passed"

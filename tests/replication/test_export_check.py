@@ -7,6 +7,9 @@ import pytest
 
 from alpaca_lora._seals import seal
 from alpaca_lora.exports import make_weight_diff
+from alpaca_lora.replication.export_check import check_export
+from alpaca_lora.replication.findings import Sheet
+from alpaca_lora.training.progress import Progress
 
 pytestmark = pytest.mark.slow
 
@@ -80,3 +83,12 @@ def test_a_difference_of_weights_has_the_tensors_of_its_manifest(merged, tiny_ba
     (difference / "config.json").write_text("{}")
     seal(difference)
     assert found_in(difference).failure.found.startswith("config.json has changed")
+
+
+def test_without_the_base_the_prompt_is_compared_and_the_weights_are_not(merged, replicated, rewrite, tmp_path):
+    adapter = shutil.copytree(replicated / "3-finetune/adapter", tmp_path / "adapter")
+    rewrite(adapter / "alpaca_lora.json", lambda it: it.update(base_model="nobody/has-this"))
+    sheet = Sheet("export", Progress(enabled=False))
+    check_export(merged, sheet, adapter)
+    assert [finding.outcome for finding in sheet.findings] == ["passed", "passed", "not checked"]
+    assert "the base model is not on this machine" in sheet.findings[-1].found

@@ -56,9 +56,9 @@ def test_the_page_runs_and_loads_nothing_whatever_a_recipe_says(work, figures):
 
 
 def test_the_card_says_the_same_in_text_that_markdown_shows_as_it_is(work, figures):
-    card = render_card(work, figures, ["One <thing>."])
+    card = render_card(work, figures, ["One <thing>, ~~no~~ &lt; !"])
     assert card.startswith("# \\<b\\>mine\\</b\\>\n\nA \\| B.\n")
     assert "| steps \\| all | 4 |\n" in card
-    assert "- One \\<thing\\>.\n" in card
+    assert "- One \\<thing\\>, \\~\\~no\\~\\~ \\&lt; \\!\n" in card
     assert "`private.jsonl`" in card
     assert "/home/somebody" not in card

@@ -1,0 +1,30 @@
+"""Python code in a process that has nothing of this one: the only proof that files hold all that they need."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+from alpaca_lora.errors import AlpacaLoraError
+
+__all__ = ["run_in_clean_process"]
+
+
+def run_in_clean_process(code: str, *arguments: str, failed: Callable[[str], AlpacaLoraError]) -> str:
+    """Run code with the packages of this process, without network, and return what it printed.
+
+    Args:
+        code: what to run.
+        arguments: what it finds in `sys.argv[1:]`.
+        failed: makes the error from the last line that the process said.
+
+    Raises:
+        AlpacaLoraError: the process failed.
+    """
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-P", "-c", code, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
+    if result.returncode != 0:
+        lines = result.stderr.strip().splitlines() or [f"it ended with {result.returncode} and no message"]
+        raise failed(lines[-1])
+    return result.stdout
