@@ -16,4 +16,5 @@ class JudgeConfig(CallSettings):
     """Decides which verdicts are asked for twice; equal seeds and equal verdicts give equal bytes."""
 
     repeats: Annotated[int, Field(ge=0)] = 20
-    """Verdicts that are asked for a second time, to see how often the judge agrees with itself; 0 for none."""
+    """Verdicts that are asked for a second time, to see how often the judge agrees with itself; 0 for none. One that
+    weighs the answers draws nothing, and is not asked again."""

@@ -7,7 +7,6 @@ can hide behind the rounding of the others.
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from alpaca_lora.adapters.clean_process import run_in_clean_process
 from alpaca_lora.errors import ExportError, ParityError
 from alpaca_lora.exports.diagnosis import Fault
 from alpaca_lora.exports.origin import Origin
+from alpaca_lora.models.hardware import main_memory_bytes
 
 __all__ = [
     "LIMITS",
@@ -245,8 +245,7 @@ def judge(parity: Parity, faults: Sequence[Fault]) -> None:
 def _affordable(base_dir: Path) -> str:
     """Return f32 if this machine's memory holds the model so, else bf16."""
     stored = sum(path.stat().st_size for path in base_dir.glob("*.safetensors"))
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return "f32" if 3 * stored <= pages else "bf16"
+    return "f32" if 3 * stored <= main_memory_bytes() else "bf16"
 
 
 def _run(job: Mapping[str, Any], what: str) -> None:

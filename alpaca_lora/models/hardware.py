@@ -27,7 +27,7 @@ def detect_hardware() -> Hardware:
             fp16=True,
             cores=cores,
         )
-    memory = min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *(limit for limit, _ in _limits())])
+    memory = main_memory_bytes()
     if torch.backends.mps.is_available():
         return Hardware(device="mps", name="Apple GPU", memory_bytes=memory, bf16=True, fp16=True, cores=cores)
     return Hardware(
@@ -39,6 +39,11 @@ def detect_hardware() -> Hardware:
         cores=cores,
         compiler=any(map(shutil.which, ("g++", "clang++"))),
     )
+
+
+def main_memory_bytes() -> int:
+    """Return the memory of this machine, or of the container that this process is in."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *(limit for limit, _ in _limits())])
 
 
 def free_memory_bytes(hardware: Hardware) -> int:

@@ -2,14 +2,14 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files
 from alpaca_lora._runs import COMPLETE, environment
-from alpaca_lora.config.spelling import as_flags, given_settings
+from alpaca_lora.config.spelling import as_flags, dotted, given_settings
 from alpaca_lora.errors import RunError
 from alpaca_lora.models import EMBEDDED, EMBEDDED_HUB_ID, Response
 from alpaca_lora.reporting.summary import AnswerPair, DataSummary, ListedRow, RunSummary
@@ -51,7 +51,7 @@ def summarise(
         seconds=last.get("seconds", 0.0),
         tokens_trained=last.get("tokens", 0),
         adapter_parameters=parameters,
-        config=dict(_flat(run.config.model_dump(mode="json"))),
+        config=dict(dotted(run.config.model_dump(mode="json"))),
         decisions=run.reasons,
         versions=environment(),
         hardware=f"{run.hardware.name}, {run.hardware.cores} cores",
@@ -118,14 +118,6 @@ def _hub_id_of(base_model: str) -> str | None:
 
 def _listed(rejections: Sequence[Rejection]) -> tuple[ListedRow, ...]:
     return tuple(ListedRow(row.origin, row.reason, row.tokens or None) for row in rejections)
-
-
-def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in document.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _command(run: Preparation, run_dir: Path) -> str:
