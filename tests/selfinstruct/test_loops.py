@@ -1,6 +1,7 @@
 import asyncio
 import signal
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -45,6 +46,15 @@ def test_items_that_end_in_a_stop_are_all_worked_on_first():
     assert asyncio.run(run()) == ([1, 2], "budget")
 
 
+@pytest.fixture
+def heeded():
+    """Let SIGINT interrupt, also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_an_interrupt_ends_the_work_also_beside_the_loop_of_a_notebook():
     calls, ends = [], []
 
@@ -63,9 +73,8 @@ def test_an_interrupt_ends_the_work_also_beside_the_loop_of_a_notebook():
         run_in_a_loop(work)
 
     loop = asyncio.new_event_loop()  # without the handler of asyncio.run, as in a notebook
-    with pytest.raises(KeyboardInterrupt):
+    with closing(loop), pytest.raises(KeyboardInterrupt):
         loop.run_until_complete(cell())
-    loop.close()
     assert ends == ["cancelled"]
     assert len(calls) < 100
 

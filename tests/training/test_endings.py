@@ -131,7 +131,8 @@ class TestSignals:
         (tmp_path / "data.json").write_text(json.dumps(as_rows(RECORDS)))
         settings = {"kernels": {"compiled": False}, "lora": {"rank": 4, "alpha": 8.0, "dropout": 0.1}, "packing": False}
         (tmp_path / "config.yaml").write_text(json.dumps(settings))
-        code = "import sys; from alpaca_lora.cli import main; sys.exit(main(sys.argv[1:]))"
+        code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell may ignore it
+        code += "; from alpaca_lora.cli import main; sys.exit(main(sys.argv[1:]))"
         arguments = ["finetune", "--base-model", tiny_base, "--data", tmp_path / "data.json"]
         arguments += ["--config", tmp_path / "config.yaml", "--batch-size", "4", "--micro-batch-size", "2"]
         arguments += ["--precision", "fp32", "--validation-size", "0", "--probe-size", "0", "--save-steps", "500"]
