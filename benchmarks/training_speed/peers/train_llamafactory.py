@@ -8,6 +8,7 @@ Tried for `tuned`, see benchmarks/README.md.
 """
 
 import importlib.machinery
+import json
 import sys
 import types
 from pathlib import Path
@@ -30,6 +31,20 @@ def stand_in(name: str) -> None:
     module = types.ModuleType(name)
     module.__spec__ = importlib.machinery.ModuleSpec(name, None)
     sys.modules[name] = module
+
+
+def base_of(cell: Cell) -> Path:
+    """Return the base model; in float32 one whose config.json says so, as the tool has no other word for it."""
+    if cell.precision == "bf16":
+        return cell.base
+    directory = cell.out / "base"
+    directory.mkdir(exist_ok=True)
+    for file in cell.base.iterdir():
+        (directory / file.name).symlink_to(file)
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    (directory / "config.json").unlink()
+    (directory / "config.json").write_text(json.dumps(config | {"dtype": "float32"}), encoding="utf-8")
+    return directory
 
 
 def write_dataset(cell: Cell, path: Path) -> None:
@@ -74,7 +89,7 @@ def train(cell: Cell, probe: Probe) -> None:
         "overwrite_output_dir": True,
         "stage": "sft",
         "do_train": True,
-        "model_name_or_path": str(cell.base),
+        "model_name_or_path": str(base_of(cell)),
         "adapter_name_or_path": str(cell.init),
         "finetuning_type": "lora",
         "lora_rank": cell.recipe["rank"],
