@@ -31,7 +31,7 @@ from alpaca_lora.training import checkpoints, finetune, trainer
 PARTS = {
     "whole save": (trainer.AlpacaTrainer, "_save_checkpoint"),
     "stock": (trainer.AlpacaTrainer, "_write_checkpoint"),
-    "hash": (trainer, "seal"),
+    "hash": (trainer, "write_manifest"),
     "flush": (_files, "_sync"),
     "verify": (trainer, "make_room"),
     "rotate": (trainer, "rotate"),

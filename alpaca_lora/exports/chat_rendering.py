@@ -24,7 +24,8 @@ import json, resource, signal, sys
 from transformers.utils.chat_template_utils import render_jinja_template
 
 job = json.load(sys.stdin)
-signal.setitimer(signal.ITIMER_PROF, 1)  # of the processor, whose end nobody handles
+signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which ends the process, whatever its parent did with the signal
+signal.setitimer(signal.ITIMER_PROF, 1)
 resource.setrlimit(resource.RLIMIT_DATA, (600 * 2**20,) * 2)
 texts = []
 for messages in job["chats"]:

@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 
 from alpaca_lora.errors import ExportError
@@ -28,3 +30,12 @@ def test_a_template_that_costs_or_escapes_is_refused(name, tmp_path, monkeypatch
 def test_a_template_that_takes_too_much_is_stopped_and_named_so(name):
     with pytest.raises(ExportError, match="takes too much time or memory"):
         render_chats(PAYLOADS[name], CHAT, {})
+
+
+def test_a_parent_that_ignores_the_signal_of_the_limit_changes_nothing():
+    before = signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    try:
+        with pytest.raises(ExportError, match="takes too much time or memory"):
+            render_chats(PAYLOADS["nested loops"], CHAT, {})
+    finally:
+        signal.signal(signal.SIGPROF, before)

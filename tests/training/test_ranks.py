@@ -150,6 +150,17 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+SPOILED = """
+import sys
+from alpaca_lora.cli import main
+from alpaca_lora.kernels import FastPath
+
+honest = FastPath.loss
+FastPath.loss = lambda path, batch, total: honest(path, batch, total) * float("nan")
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.fixture(scope="module")
 def ungated(tmp_path_factory):
     """The program of a command whose runs end without the health gate."""
@@ -215,6 +226,18 @@ def one_process(command, ungated, tmp_path_factory, without_dropout):
     run = tmp_path_factory.mktemp("one") / "run"
     finished(command(1, run, *without_dropout, program=ungated))
     return run
+
+
+@pytest.mark.slow
+def test_the_leader_of_two_reports_the_records_of_both_when_a_loss_is_no_number(command, tmp_path):
+    program = tmp_path / "spoiled.py"
+    program.write_text(SPOILED, encoding="utf-8")
+    options = command(2, tmp_path / "run", program=(program,))
+    done = subprocess.run(**options, timeout=300, check=False)
+    assert done.returncode != 0
+    report = json.loads((tmp_path / "run" / "nan_report.json").read_text(encoding="utf-8"))
+    assert report["step"] == 1
+    assert len(report["records"]) == int(SETTINGS["batch-size"])
 
 
 @pytest.mark.slow
