@@ -78,6 +78,10 @@ class KernelSettings(Settings):
     enabled: bool = True
     """Run the whole model without any of them when off."""
 
+    shared_prefixes: bool = True
+    """Compute once what records of a batch have in common at their beginning, as a template's preamble. On a CPU, and
+    without dropout of adapters or noise on embeddings, which are drawn for each record."""
+
     attention: bool = True
     """Attend within packed records only, instead of masking all pairs of tokens of a row."""
 

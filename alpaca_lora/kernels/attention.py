@@ -8,6 +8,7 @@ nine tenths of the work. On CUDA, torch's variable-length attention leaves it ou
 cannot, and its backward pass is several times slower than the matrix products in it; so there the records are taken
 one by one, in blocks of queries that see only the keys up to their end, and all query heads that share a key head are
 one matrix. Probabilities of short records are kept for the backward pass, those of long ones are computed again.
+A record may continue tokens that it shares with others (`shared_prefix`): their keys and values come before its own.
 
 Source: Vaswani et al., arXiv 1706.03762; grouped queries, arXiv 2305.13245.
 """
@@ -24,7 +25,12 @@ from alpaca_lora.planning.kernel_facts import KEPT_LENGTH, QUERY_BLOCK, RECORD_M
 
 
 def packed_attention(
-    q_NKGd: torch.Tensor, k_NKd: torch.Tensor, v_NKd: torch.Tensor, bounds: Sequence[int], scale: float
+    q_NKGd: torch.Tensor,
+    k_NKd: torch.Tensor,
+    v_NKd: torch.Tensor,
+    bounds: Sequence[int],
+    scale: float,
+    prefixes: Sequence[range] = (),
 ) -> torch.Tensor:
     """Attend causally within each record.
 
@@ -34,22 +40,32 @@ def packed_attention(
         v_NKd: values.
         bounds: where records begin, ascending from 0, and N at the end.
         scale: factor of the products, usually 1 / sqrt(d).
+        prefixes: the tokens that each record continues, which come before it, if any does. On a CPU only.
 
     Returns:
         The attended values (N, K * G * d).
     """
     if q_NKGd.device.type == "cuda" and q_NKGd.dtype != torch.float32:
         return _varlen(q_NKGd, k_NKd, v_NKd, bounds, scale)
-    return _PackedAttention.apply(q_NKGd, k_NKd, v_NKd, tuple(bounds), scale)  # type: ignore[no-any-return, no-untyped-call]
+    prefixes = prefixes or [range(0)] * (len(bounds) - 1)
+    records = [(prefix, start, stop) for prefix, (start, stop) in zip(prefixes, pairwise(bounds), strict=True)]
+    return _PackedAttention.apply(q_NKGd, k_NKd, v_NKd, records, scale)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def masked_attention(
-    q_NKGd: torch.Tensor, k_NKd: torch.Tensor, v_NKd: torch.Tensor, bounds: Sequence[int], scale: float
+    q_NKGd: torch.Tensor,
+    k_NKd: torch.Tensor,
+    v_NKd: torch.Tensor,
+    bounds: Sequence[int],
+    scale: float,
+    prefixes: Sequence[range] = (),
 ) -> torch.Tensor:
     """Return the same from torch's attention with a mask over all pairs of tokens: slower, for comparison."""
     lengths = torch.tensor([stop - start for start, stop in pairwise(bounds)])
     record_N = torch.repeat_interleave(torch.arange(len(lengths)), lengths).to(q_NKGd.device)
     mask_NN = (record_N[:, None] == record_N).tril()
+    for prefix, (start, stop) in zip(prefixes, pairwise(bounds), strict=bool(prefixes)):
+        mask_NN[start:stop, prefix.start : prefix.stop] = True
     out_HNd = functional.scaled_dot_product_attention(
         q_NKGd.flatten(1, 2).transpose(0, 1)[None],
         k_NKd.transpose(0, 1)[None],
@@ -82,22 +98,23 @@ class _PackedAttention(torch.autograd.Function):
         q_NKGd: torch.Tensor,
         k_NKd: torch.Tensor,
         v_NKd: torch.Tensor,
-        bounds: tuple[int, ...],
+        records: Sequence[tuple[range, int, int]],
         scale: float,
     ) -> torch.Tensor:
         out_NKGd = torch.empty_like(q_NKGd, memory_format=torch.contiguous_format)
         future_QQ, saved = _future(q_NKGd, q_NKGd.shape[2]), []
-        for start, stop in pairwise(bounds):
-            keys = _padded(stop - start)
-            k_KLd, v_KLd = _by_head(k_NKd[start:stop] * scale, keys), _by_head(v_NKd[start:stop], keys)
-            for first, end in _blocks(keys):
+        for prefix, start, stop in records:
+            P, padded = len(prefix), _padded(stop - start)
+            k_KLd = _by_head(_after(k_NKd, prefix, start, stop) * scale, P + padded)
+            v_KLd = _by_head(_after(v_NKd, prefix, start, stop), P + padded)
+            for first, end in _blocks(padded):
                 own = slice(start + first, min(start + end, stop))
                 q_KQd = _by_head(q_NKGd[own], end - first)
-                p_KQL = _probabilities(q_KQd, k_KLd[:, :end], end - first, future_QQ)
-                out_NKGd[own] = _by_token(torch.bmm(p_KQL, v_KLd[:, :end]), end - first)[: stop - start - first]
-                saved += [q_KQd, p_KQL if keys <= KEPT_LENGTH else None]
+                p_KQL = _probabilities(q_KQd, k_KLd[:, : P + end], end - first, future_QQ)
+                out_NKGd[own] = _by_token(torch.bmm(p_KQL, v_KLd[:, : P + end]), end - first)[: stop - start - first]
+                saved += [q_KQd, p_KQL if P + padded <= KEPT_LENGTH else None]
             saved += [k_KLd, v_KLd]
-        ctx.bounds, ctx.scale = bounds, scale
+        ctx.records, ctx.scale = records, scale
         ctx.save_for_backward(*saved)
         return out_NKGd.flatten(1)
 
@@ -107,28 +124,36 @@ class _PackedAttention(torch.autograd.Function):
         K, _, d = saved[-1].shape
         do_NKGd, future_QQ = do.unflatten(1, (K, -1, d)), _future(do, do.shape[1] // (K * d))
         dq_NKGd = torch.empty_like(do_NKGd, memory_format=torch.contiguous_format)
-        dk_NKd = do.new_empty(len(do), K, d)
-        dv_NKd = torch.empty_like(dk_NKd)
-        for start, stop in reversed([*pairwise(ctx.bounds)]):
-            v_KLd, k_KLd = saved.pop(), saved.pop()
+        dk_NKd = do.new_zeros(len(do), K, d)
+        dv_NKd = torch.zeros_like(dk_NKd)
+        for prefix, start, stop in reversed(ctx.records):
+            v_KLd, k_KLd, P = saved.pop(), saved.pop(), len(prefix)
             dk_KLd, dv_KLd = [], []
             for first, end in reversed([*_blocks(_padded(stop - start))]):
                 own = slice(start + first, min(start + end, stop))
                 p_KQL, q_KQd, do_KQd = saved.pop(), saved.pop(), _by_head(do_NKGd[own], end - first)
                 if p_KQL is None:
-                    p_KQL = _probabilities(q_KQd, k_KLd[:, :end], end - first, future_QQ)
+                    p_KQL = _probabilities(q_KQd, k_KLd[:, : P + end], end - first, future_QQ)
                 dv_KLd.append(torch.bmm(p_KQL.transpose(1, 2), do_KQd))
-                dp_KQL = torch.bmm(do_KQd, v_KLd[:, :end].transpose(1, 2))
+                dp_KQL = torch.bmm(do_KQd, v_KLd[:, : P + end].transpose(1, 2))
                 ds_KQL = torch._softmax_backward_data(dp_KQL, p_KQL, -1, p_KQL.dtype)
-                dq_KQd = torch.bmm(ds_KQL, k_KLd[:, :end])
+                dq_KQd = torch.bmm(ds_KQL, k_KLd[:, : P + end])
                 dq_NKGd[own] = _by_token(dq_KQd, end - first)[: stop - start - first]
                 dk_KLd.append(torch.bmm(ds_KQL.transpose(1, 2), q_KQd))
-            dk_NKd[start:stop] = _sum_of_prefixes(dk_KLd).transpose(0, 1)[: stop - start]
-            dv_NKd[start:stop] = _sum_of_prefixes(dv_KLd).transpose(0, 1)[: stop - start]
+            for d_NKd, parts in ((dk_NKd, dk_KLd), (dv_NKd, dv_KLd)):
+                d_LKd = _sum_of_parts(parts).transpose(0, 1)
+                d_NKd[prefix.start : prefix.stop] += d_LKd[:P]
+                d_NKd[start:stop] += d_LKd[P : P + stop - start]
         return dq_NKGd, dk_NKd.mul_(ctx.scale), dv_NKd, None, None
 
 
-def _sum_of_prefixes(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+def _after(x_NKd: torch.Tensor, prefix: range, start: int, stop: int) -> torch.Tensor:
+    """Return the rows of a prefix and those of the record after it."""
+    own = x_NKd[start:stop]
+    return torch.cat((x_NKd[prefix.start : prefix.stop], own)) if prefix else own
+
+
+def _sum_of_parts(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """Add parts (K, l, d) of falling length l to the first rows of the longest."""
     total, *shorter = parts
     for part in shorter:

@@ -4,10 +4,9 @@ Nothing is patched: embeddings, norms, projections and adapters are read from th
 it, so that evaluation, generation, saving and resuming are untouched. What a kernel cannot take the place of (a DoRA
 layer, say) is called as the module that it is.
 
-Tokens of all rows of a batch are one list without padding, (N, D); `bounds` says where records begin and end.
+Tokens of all rows of a batch are one list without padding, (N, D), in `Segments`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +22,7 @@ from alpaca_lora.kernels.lora_linear import lora_linear
 from alpaca_lora.kernels.projections import DenseWeights, projection_of
 from alpaca_lora.kernels.rms_norm import rms_norm
 from alpaca_lora.kernels.rope import rope
+from alpaca_lora.kernels.shared_prefix import Segments
 from alpaca_lora.kernels.swiglu import swiglu
 
 
@@ -43,21 +43,19 @@ class Decoder:
 
     weights: DenseWeights = field(default_factory=DenseWeights)
 
-    def hidden_states(
-        self, embedded_ND: torch.Tensor, positions_N: torch.Tensor, bounds: Sequence[int]
-    ) -> torch.Tensor:
+    def hidden_states(self, embedded_ND: torch.Tensor, positions_N: torch.Tensor, segments: Segments) -> torch.Tensor:
         """Return the last hidden states (N, D), normalised.
 
         Args:
-            embedded_ND: embedded tokens of all records, one after the other.
-            positions_N: their positions, which restart with each record.
-            bounds: where records begin, and N at the end.
+            embedded_ND: embedded tokens, in the order of the segments.
+            positions_N: their positions in their records.
+            segments: where records begin and end, and what they continue.
         """
         hidden_ND = embedded_ND.detach()
         cos_Nd, sin_Nd = (part[0] for part in self.model.rotary_emb(hidden_ND[None], positions_N[None]))
         delta_ND = torch.zeros_like(hidden_ND)
         for index, layer in enumerate(self.model.layers):
-            inputs = (layer, hidden_ND, delta_ND, cos_Nd, sin_Nd, bounds)
+            inputs = (layer, hidden_ND, delta_ND, cos_Nd, sin_Nd, segments)
             if index < self.checkpointed_layers:
                 hidden_ND, delta_ND = checkpoint(self._layer, *inputs, use_reentrant=False)
             else:
@@ -71,7 +69,7 @@ class Decoder:
         delta_ND: torch.Tensor,
         cos_Nd: torch.Tensor,
         sin_Nd: torch.Tensor,
-        bounds: Sequence[int],
+        segments: Segments,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the residual stream, and what is still to be added to it: the next norm does that on the way."""
         attention, mlp = layer.self_attn, layer.mlp
@@ -86,7 +84,8 @@ class Decoder:
             rotate = fused.rope if self.compiled else rope
             q, k = rotate(q, cos_Nd, sin_Nd), rotate(k, cos_Nd, sin_Nd)
         attend = packed_attention if self.settings.attention else masked_attention
-        x_ND = attend(q.unflatten(1, (k.shape[1], -1)), k, v, bounds, attention.scaling)
+        q = q.unflatten(1, (k.shape[1], -1))
+        x_ND = attend(q, k, v, segments.bounds, attention.scaling, segments.prefixes)
         delta_ND = self._linear(x_ND, attention.o_proj)[0]
         hidden_ND, x_ND = self._add_norm(layer.post_attention_layernorm, hidden_ND, delta_ND)
         gate_NI, up_NI = self._linear(x_ND, mlp.gate_proj, mlp.up_proj)

@@ -15,6 +15,7 @@ from alpaca_lora.kernels.allocator import keep_freed_memory
 from alpaca_lora.kernels.cross_entropy import linear_cross_entropy
 from alpaca_lora.kernels.decoder import Decoder
 from alpaca_lora.kernels.projections import DenseWeights, projection_of
+from alpaca_lora.kernels.shared_prefix import share_prefixes, unshared
 from alpaca_lora.models import IGNORED, detect_hardware, supervised_logits
 from alpaca_lora.planning.kernel_facts import (
     ARCHITECTURES,
@@ -26,7 +27,7 @@ from alpaca_lora.planning.kernel_facts import (
     WIDE,
 )
 
-_LEVERS = ("attention", "lora", "loss", "norm", "rope", "swiglu", "compiled")
+_LEVERS = ("shared_prefixes", "attention", "lora", "loss", "norm", "rope", "swiglu", "compiled")
 _PROJECTIONS = {"self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("gate_proj", "up_proj", "down_proj")}
 
 
@@ -73,14 +74,19 @@ class FastPath:
         bounds = [*(positions_N == 0).nonzero().flatten().tolist(), len(positions_N)]
         next_N = functional.pad(batch["labels"], (0, 1), value=IGNORED)[:, 1:][real_BT]
         embedded_ND = self.decoder.model.embed_tokens(ids_BT)[real_BT]  # NEFTune's noise depends on the rows' length
+        segments = unshared(bounds)
+        if "shared_prefixes" in self.applied and not hasattr(self.decoder.model.embed_tokens, "neftune_noise_alpha"):
+            segments = share_prefixes(ids_BT[real_BT].tolist(), (next_N != IGNORED).tolist(), bounds)
+        embedded_ND, positions_N, next_N = (part[segments.tokens] for part in (embedded_ND, positions_N, next_N))
         padding = -len(positions_N) % ROW_MULTIPLE
         if padding:  # one more record, of which nothing is learned
             embedded_ND = functional.pad(embedded_ND, (0, 0, 0, padding))
             positions_N = torch.cat((positions_N, column_T.new_tensor(range(padding))))
             next_N = functional.pad(next_N, (0, padding), value=IGNORED)
-            bounds.append(len(positions_N))
+            segments.bounds.append(len(positions_N))
+            segments.prefixes.append(range(0))
         wanted_N = next_N != IGNORED
-        hidden_ND = self.decoder.hidden_states(embedded_ND, positions_N, bounds)
+        hidden_ND = self.decoder.hidden_states(embedded_ND, positions_N, segments)
         head = self.model.get_base_model().get_output_embeddings()
         hidden_SD, targets_S = hidden_ND[wanted_N], next_N[wanted_N]
         if self.settings.loss:
@@ -123,8 +129,12 @@ def apply(model: Any, settings: KernelSettings, *, longest_record: int, checkpoi
     if model.device.type == "cpu":
         wide = layers and causal.config.hidden_size >= WIDE
         keep_freed_memory(largest=MAPPED_BYTES if wide else 2**30)
-    applied = tuple(lever for lever in _LEVERS if getattr(settings, lever) is True)
-    return FastPath(model, settings, decoder, applied, _left_to_peft(decoder))
+    applied = [lever for lever in _LEVERS if getattr(settings, lever) is True]
+    fallbacks = [*_left_to_peft(decoder)]
+    if settings.shared_prefixes and (reason := _unshared(decoder)):
+        applied.remove("shared_prefixes")
+        fallbacks.append(f"what records have in common is computed in each: {reason}")
+    return FastPath(model, settings, decoder, tuple(applied), tuple(fallbacks))
 
 
 def _obstacle(causal: Any, settings: KernelSettings, longest_record: int) -> str | None:
@@ -175,6 +185,17 @@ def _left_to_peft(decoder: Decoder) -> tuple[str, ...]:
         if isinstance(reason := projection_of(module, decoder.weights), str)
     )
     return tuple(f"{name} of {count} layers runs as PEFT has it: {why}" for (name, why), count in found.items())
+
+
+def _unshared(decoder: Decoder) -> str | None:
+    """Return why each record is computed as a whole, if so."""
+    if decoder.model.device.type != "cpu":
+        return f"attention on {decoder.model.device.type} takes whole records"
+    for _, module in _linear_layers(decoder.model):
+        dropouts = getattr(module, "lora_dropout", {})
+        if any(isinstance(dropout, nn.Dropout) and dropout.p for dropout in dropouts.values()):
+            return "the dropout of its adapters is drawn for each"
+    return None
 
 
 def _cache_bytes(causal: Any, settings: KernelSettings) -> int:

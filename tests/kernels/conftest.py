@@ -1,7 +1,7 @@
 """Tiny models with trained adapters, batches for them, and the loss and gradients of transformers and PEFT alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import pytest
@@ -94,12 +94,12 @@ def attend_plainly() -> Callable[..., Any]:
     """Attend record by record and head by head, as in the paper; arguments as those of `packed_attention`."""
     import torch
 
-    def attend(q_NKGd: Any, k_NKd: Any, v_NKd: Any, bounds: Sequence[int], scale: float) -> Any:
+    def attend(q_NKGd: Any, k_NKd: Any, v_NKd: Any, bounds: Sequence[int], scale: float, prefixes: Any = ()) -> Any:
         records = []
-        for start, stop in pairwise(bounds):
-            q, k, v = (part[start:stop] for part in (q_NKGd, k_NKd, v_NKd))
+        for (start, stop), prefix in zip_longest(pairwise(bounds), prefixes, fillvalue=range(0)):
+            q, k, v = q_NKGd[start:stop], *(part[[*prefix, *range(start, stop)]] for part in (k_NKd, v_NKd))
             s_KGQL = torch.einsum("qkgd,lkd->kgql", q, k) * scale
-            future = torch.ones(stop - start, stop - start, dtype=torch.bool, device=q.device).triu(1)
+            future = torch.ones(len(q), len(k), dtype=torch.bool, device=q.device).triu(1 + len(prefix))
             p_KGQL = s_KGQL.masked_fill(future, float("-inf")).softmax(-1)
             records.append(torch.einsum("kgql,lkd->qkgd", p_KGQL, v))
         return torch.cat(records).flatten(1)
@@ -145,18 +145,22 @@ def perturb(model: Any) -> None:
 
 @pytest.fixture(scope="session")
 def make_rows() -> Callable[..., list[dict[str, Any]]]:
-    """Make rows of records of the given lengths, of random tokens of which the later half is learned."""
+    """Make rows of records of the given lengths, of random tokens of which the later half is learned.
+
+    `make_rows([[9, 5], [7]])`; with `alike=20` all of them begin with the same 20 tokens, of which none is learned.
+    """
     import torch
 
     from alpaca_lora.models import IGNORED
 
-    def make(rows: Sequence[Sequence[int]], *, seed: int = 0) -> list[dict[str, Any]]:
+    def make(rows: Sequence[Sequence[int]], *, seed: int = 0, alike: int = 0) -> list[dict[str, Any]]:
         generator = torch.Generator().manual_seed(seed)
         made = []
         for lengths in rows:
             ids = torch.randint(2, SIZES["vocab_size"], (sum(lengths),), generator=generator).tolist()
             positions = [position for length in lengths for position in range(length)]
-            learned = [position > length // 2 for length in lengths for position in range(length)]
+            ids = [2 + place * 7 % 90 if place < alike else token for place, token in zip(positions, ids, strict=True)]
+            learned = [position > max(length // 2, alike) for length in lengths for position in range(length)]
             labels = [token if wanted else IGNORED for token, wanted in zip(ids, learned, strict=True)]
             made.append({"input_ids": ids, "labels": labels, "position_ids": positions})
         return made
@@ -169,8 +173,10 @@ def make_batch(make_rows: Any) -> Callable[..., dict[str, Any]]:
     """Collate such rows: `make_batch([[9, 5], [7]])`, the second row being padded."""
     from alpaca_lora.training.dataset import Collator
 
-    def make(rows: Sequence[Sequence[int]] = ((9, 5, 12), (7, 1, 4)), *, packed: bool = True) -> dict[str, Any]:
-        return Collator(pad_id=1, packed=packed)(make_rows(rows))
+    def make(
+        rows: Sequence[Sequence[int]] = ((9, 5, 12), (7, 1, 4)), *, packed: bool = True, alike: int = 0
+    ) -> dict[str, Any]:
+        return Collator(pad_id=1, packed=packed)(make_rows(rows, alike=alike))
 
     return make
 

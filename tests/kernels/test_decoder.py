@@ -3,6 +3,7 @@ import torch
 
 from alpaca_lora.config import KernelSettings
 from alpaca_lora.kernels.decoder import Decoder
+from alpaca_lora.kernels.shared_prefix import unshared
 
 LENGTHS = (9, 1, 14, 6)
 LEVERS = ("attention", "lora", "norm", "rope", "swiglu")
@@ -32,7 +33,7 @@ def decoder(model, layers=0, **settings):
 
 
 def hidden_states(decoder, ids, positions, bounds):
-    return decoder.hidden_states(decoder.model.embed_tokens(ids), positions, bounds)
+    return decoder.hidden_states(decoder.model.embed_tokens(ids), positions, unshared(bounds))
 
 
 @pytest.fixture

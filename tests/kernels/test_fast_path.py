@@ -374,8 +374,8 @@ class TestFallbacks:
 
 def test_what_is_applied_is_what_is_switched_on(make_model, fast):
     model = make_model()
-    assert fast(model).applied == LEVERS
-    assert fast(model, rope=False, loss=False).applied == ("attention", "lora", "norm", "swiglu")
+    assert fast(model).applied == ("shared_prefixes", *LEVERS)
+    assert fast(model, rope=False, loss=False).applied == ("shared_prefixes", "attention", "lora", "norm", "swiglu")
 
 
 class TestNF4:

@@ -6,6 +6,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from alpaca_lora.config import KernelSettings
 from alpaca_lora.kernels.decoder import Decoder
 from alpaca_lora.kernels.fused import add_rms_norm, rope, swiglu
+from alpaca_lora.kernels.shared_prefix import unshared
 from alpaca_lora.models import detect_hardware
 
 needs_compiler = pytest.mark.skipif(not detect_hardware().compiler, reason="there is no C++ compiler")
@@ -72,7 +73,7 @@ def test_a_decoder_with_them_agrees_with_transformers(lengths, layers, make_mode
     expected = learn(model, (states * weighting).sum())
     torch.manual_seed(4)
     found = Decoder(module, KernelSettings(), layers, compiled=True).hidden_states(
-        module.embed_tokens(ids), positions, bounds
+        module.embed_tokens(ids), positions, unshared(bounds)
     )
     assert relative_error(found, states) <= 1e-5
     assert relative_error(learn(model, (found * weighting).sum()), expected) <= 1e-5
