@@ -30,7 +30,7 @@ def packed_attention(
     v_NKd: torch.Tensor,
     bounds: Sequence[int],
     scale: float,
-    prefixes: Sequence[range] = (),
+    prefixes: Sequence[Sequence[int]] = (),
 ) -> torch.Tensor:
     """Attend causally within each record.
 
@@ -40,14 +40,14 @@ def packed_attention(
         v_NKd: values.
         bounds: where records begin, ascending from 0, and N at the end.
         scale: factor of the products, usually 1 / sqrt(d).
-        prefixes: the tokens that each record continues, which come before it, if any does. On a CPU only.
+        prefixes: for each record, the places of the tokens before it that it continues, if any does.
 
     Returns:
         The attended values (N, K * G * d).
     """
-    if q_NKGd.device.type == "cuda" and q_NKGd.dtype != torch.float32:
+    if q_NKGd.device.type == "cuda" and q_NKGd.dtype != torch.float32 and not any(prefixes):
         return _varlen(q_NKGd, k_NKd, v_NKd, bounds, scale)
-    prefixes = prefixes or [range(0)] * (len(bounds) - 1)
+    prefixes = prefixes or [()] * (len(bounds) - 1)
     records = [(prefix, start, stop) for prefix, (start, stop) in zip(prefixes, pairwise(bounds), strict=True)]
     return _PackedAttention.apply(q_NKGd, k_NKd, v_NKd, records, scale)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -58,14 +58,14 @@ def masked_attention(
     v_NKd: torch.Tensor,
     bounds: Sequence[int],
     scale: float,
-    prefixes: Sequence[range] = (),
+    prefixes: Sequence[Sequence[int]] = (),
 ) -> torch.Tensor:
     """Return the same from torch's attention with a mask over all pairs of tokens: slower, for comparison."""
     lengths = torch.tensor([stop - start for start, stop in pairwise(bounds)])
     record_N = torch.repeat_interleave(torch.arange(len(lengths)), lengths).to(q_NKGd.device)
     mask_NN = (record_N[:, None] == record_N).tril()
     for prefix, (start, stop) in zip(prefixes, pairwise(bounds), strict=bool(prefixes)):
-        mask_NN[start:stop, prefix.start : prefix.stop] = True
+        mask_NN[start:stop, prefix] = True
     out_HNd = functional.scaled_dot_product_attention(
         q_NKGd.flatten(1, 2).transpose(0, 1)[None],
         k_NKd.transpose(0, 1)[None],
@@ -98,7 +98,7 @@ class _PackedAttention(torch.autograd.Function):
         q_NKGd: torch.Tensor,
         k_NKd: torch.Tensor,
         v_NKd: torch.Tensor,
-        records: Sequence[tuple[range, int, int]],
+        records: Sequence[tuple[Sequence[int], int, int]],
         scale: float,
     ) -> torch.Tensor:
         out_NKGd = torch.empty_like(q_NKGd, memory_format=torch.contiguous_format)
@@ -124,8 +124,8 @@ class _PackedAttention(torch.autograd.Function):
         K, _, d = saved[-1].shape
         do_NKGd, future_QQ = do.unflatten(1, (K, -1, d)), _future(do, do.shape[1] // (K * d))
         dq_NKGd = torch.empty_like(do_NKGd, memory_format=torch.contiguous_format)
-        dk_NKd = do.new_zeros(len(do), K, d)
-        dv_NKd = torch.zeros_like(dk_NKd)
+        wide = torch.promote_types(do.dtype, torch.float32)  # a thousand records may add to those of their prefix
+        dk_NKd, dv_NKd = do.new_zeros(2, len(do), K, d, dtype=wide)
         for prefix, start, stop in reversed(ctx.records):
             v_KLd, k_KLd, P = saved.pop(), saved.pop(), len(prefix)
             dk_KLd, dv_KLd = [], []
@@ -142,15 +142,16 @@ class _PackedAttention(torch.autograd.Function):
                 dk_KLd.append(torch.bmm(ds_KQL.transpose(1, 2), q_KQd))
             for d_NKd, parts in ((dk_NKd, dk_KLd), (dv_NKd, dv_KLd)):
                 d_LKd = _sum_of_parts(parts).transpose(0, 1)
-                d_NKd[prefix.start : prefix.stop] += d_LKd[:P]
+                if prefix:
+                    d_NKd[prefix] += d_LKd[:P]
                 d_NKd[start:stop] += d_LKd[P : P + stop - start]
-        return dq_NKGd, dk_NKd.mul_(ctx.scale), dv_NKd, None, None
+        return dq_NKGd, dk_NKd.mul_(ctx.scale).to(do.dtype), dv_NKd.to(do.dtype), None, None
 
 
-def _after(x_NKd: torch.Tensor, prefix: range, start: int, stop: int) -> torch.Tensor:
+def _after(x_NKd: torch.Tensor, prefix: Sequence[int], start: int, stop: int) -> torch.Tensor:
     """Return the rows of a prefix and those of the record after it."""
     own = x_NKd[start:stop]
-    return torch.cat((x_NKd[prefix.start : prefix.stop], own)) if prefix else own
+    return torch.cat((x_NKd[prefix], own)) if prefix else own
 
 
 def _sum_of_parts(parts: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -55,13 +55,16 @@ class FastPath:
         used = (f"kernels: {', '.join(self.applied)}",) if self.applied else ()
         return (*used, *self.fallbacks)
 
-    def loss(self, batch: Mapping[str, torch.Tensor], total: torch.Tensor | float) -> torch.Tensor:
+    def loss(
+        self, batch: Mapping[str, torch.Tensor], total: torch.Tensor | float, *, whole: bool = False
+    ) -> torch.Tensor:
         """Return the negative log-likelihood of a batch's supervised tokens, summed and divided by `total`.
 
         Args:
             batch: `input_ids`, `labels`, and `position_ids` or `attention_mask`, each (B, T), padded on the right, and
                 `real_tokens` (B), as `Collator` makes them.
             total: the supervised tokens of the whole optimizer step.
+            whole: share no prefixes, which is what takes the most memory.
         """
         if self.decoder is None:
             inputs = {name: batch[name] for name in batch if name not in ("labels", "real_tokens")}
@@ -75,16 +78,16 @@ class FastPath:
         next_N = functional.pad(batch["labels"], (0, 1), value=IGNORED)[:, 1:][real_BT]
         embedded_ND = self.decoder.model.embed_tokens(ids_BT)[real_BT]  # NEFTune's noise depends on the rows' length
         segments = unshared(bounds)
-        if "shared_prefixes" in self.applied and not hasattr(self.decoder.model.embed_tokens, "neftune_noise_alpha"):
+        if "shared_prefixes" in self.applied and not whole:
             segments = share_prefixes(ids_BT[real_BT].tolist(), (next_N != IGNORED).tolist(), bounds)
-        embedded_ND, positions_N, next_N = (part[segments.tokens] for part in (embedded_ND, positions_N, next_N))
+            places_N = torch.tensor(segments.tokens)
+            embedded_ND, positions_N, next_N = embedded_ND[places_N], positions_N[places_N], next_N[places_N]
         padding = -len(positions_N) % ROW_MULTIPLE
         if padding:  # one more record, of which nothing is learned
             embedded_ND = functional.pad(embedded_ND, (0, 0, 0, padding))
             positions_N = torch.cat((positions_N, column_T.new_tensor(range(padding))))
             next_N = functional.pad(next_N, (0, padding), value=IGNORED)
-            segments.bounds.append(len(positions_N))
-            segments.prefixes.append(range(0))
+            segments = segments.followed_by(padding)
         wanted_N = next_N != IGNORED
         hidden_ND = self.decoder.hidden_states(embedded_ND, positions_N, segments)
         head = self.model.get_base_model().get_output_embeddings()
@@ -106,7 +109,9 @@ class FastPath:
                 keep_freed_memory(False)
 
 
-def apply(model: Any, settings: KernelSettings, *, longest_record: int, checkpointed: bool = False) -> FastPath:
+def apply(
+    model: Any, settings: KernelSettings, *, longest_record: int, checkpointed: bool = False, noisy: bool = False
+) -> FastPath:
     """Decide what of a model runs on kernels.
 
     Args:
@@ -114,6 +119,7 @@ def apply(model: Any, settings: KernelSettings, *, longest_record: int, checkpoi
         settings: which kernels may be used.
         longest_record: tokens of the longest record; a model that sees fewer at once is left to transformers.
         checkpointed: compute layers again in the backward pass, to save memory; all, unless settings say how many.
+        noisy: training adds noise to the embeddings.
 
     Returns:
         The fast path, whose `applied` and `fallbacks` say what was decided.
@@ -131,7 +137,7 @@ def apply(model: Any, settings: KernelSettings, *, longest_record: int, checkpoi
         keep_freed_memory(largest=MAPPED_BYTES if wide else 2**30)
     applied = [lever for lever in _LEVERS if getattr(settings, lever) is True]
     fallbacks = [*_left_to_peft(decoder)]
-    if settings.shared_prefixes and (reason := _unshared(decoder)):
+    if settings.shared_prefixes and (reason := _why_unshared(decoder, noisy)):
         applied.remove("shared_prefixes")
         fallbacks.append(f"what records have in common is computed in each: {reason}")
     return FastPath(model, settings, decoder, tuple(applied), tuple(fallbacks))
@@ -187,10 +193,12 @@ def _left_to_peft(decoder: Decoder) -> tuple[str, ...]:
     return tuple(f"{name} of {count} layers runs as PEFT has it: {why}" for (name, why), count in found.items())
 
 
-def _unshared(decoder: Decoder) -> str | None:
+def _why_unshared(decoder: Decoder, noisy: bool) -> str | None:
     """Return why each record is computed as a whole, if so."""
     if decoder.model.device.type != "cpu":
         return f"attention on {decoder.model.device.type} takes whole records"
+    if noisy:
+        return "the noise on its embeddings is drawn for each"
     for _, module in _linear_layers(decoder.model):
         dropouts = getattr(module, "lora_dropout", {})
         if any(isinstance(dropout, nn.Dropout) and dropout.p for dropout in dropouts.values()):

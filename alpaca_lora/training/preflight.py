@@ -45,7 +45,7 @@ def rehearse(trainer: AlpacaTrainer) -> None:
     with torch.random.fork_rng():
         _as_in_training(trainer)
         try:
-            trainer.fast_path.loss(batch, float(sum(lengths))).backward()
+            trainer.fast_path.loss(batch, float(sum(lengths)), whole=True).backward()
         finally:
             trainer.model.zero_grad(set_to_none=True)
 

@@ -87,6 +87,7 @@ class AlpacaTrainer(SFTTrainer):
             config.kernels,
             longest_record=config.max_length,
             checkpointed=bool(config.gradient_checkpointing),
+            noisy=config.neftune_alpha is not None,
         )
         self.step_loss = torch.zeros((), device=model.device)
 
