@@ -33,11 +33,11 @@ def fits(monkeypatch):
     def limit(most):
         seen.clear()
 
-        def limited(self, batch, total):
+        def limited(self, batch, total, **options):
             seen.append(len(batch["input_ids"]))
             if seen[-1] > most:
                 raise torch.OutOfMemoryError("a card that is too small")
-            return loss(self, batch, total)
+            return loss(self, batch, total, **options)
 
         monkeypatch.setattr(FastPath, "loss", limited)
         return seen
