@@ -5,6 +5,7 @@ Run:  python benchmarks/training_speed/report.py RESULT.json     (`make bench` d
 
 import argparse
 import html
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ def section(content: Mapping[str, Any]) -> str:
     """Return what stands between the markers: where and what was measured, and the table."""
     machine, workload, reference = content["machine"], content["workload"], content["reference"]
     precision = content.get("precision", "bf16")
-    rounds = max((cell["round"] for cell in content["cells"]), default=0) + 1
+    counts = Counter((cell["tool"], cell["mode"]) for cell in content["cells"]).values()
+    rounds = " to ".join(str(count) for count in sorted({min(counts, default=0), max(counts, default=0)}))
     torch = sorted({cell["versions"]["torch"] for cell in content["cells"] if "versions" in cell})
     commit = content["commit"]["commit"][:12] + (" with changes" if content["commit"]["modified"] else "")
     return "\n".join(
