@@ -3,15 +3,16 @@
 Run:  python benchmarks/training_speed/ablation.py [--rows 16] [--rounds 3]
 
 One process holds the model of `run.py`'s workload and goes forward and backward through its steps, of eight records
-each. The variants take turns at every step, so that whatever else the machine does falls on all of them; the first
-round, in which things are compiled, is not counted. Levers are the switches of `config.kernels`. The gradients of all
-adapters are compared with those of transformers and PEFT without any kernel.
+each. The variants take turns at every step, each time beginning with the next of them, so that whatever else the
+machine does falls on all; the first round, in which things are compiled, is not counted. Levers are the switches of
+`config.kernels`. The gradients of all adapters are compared with those of transformers and PEFT without any kernel.
 """
 
 import argparse
 import json
 import statistics
 import time
+from collections import deque
 from typing import Any
 
 import provenance
@@ -52,34 +53,33 @@ def gradients(model: Any, path: FastPath, batch: Batch) -> torch.Tensor:
 
 
 def measure(model: Any, batches: list[Batch], rounds: int) -> dict[str, dict[str, Any]]:
-    """Return seconds of each round, and the least cosine with the gradients of transformers and PEFT, by variant."""
+    """Return by variant real tokens/s of each step, and the least cosine with gradients of transformers and PEFT."""
     paths = variants(model)
-    cells: dict[str, dict[str, Any]] = {name: {"seconds": [], "cosine": 1.0} for name in paths}
+    cells: dict[str, dict[str, Any]] = {name: {"speeds": [], "cosine": 1.0} for name in paths}
+    order = deque(paths)
     for turn in range(rounds + 1):
-        seconds = dict.fromkeys(paths, 0.0)
         for batch in batches:
-            found = {}
-            for name, path in paths.items():
+            found, tokens = {}, int(batch["real_tokens"].sum())
+            for name in order:
                 began = time.monotonic()
-                found[name] = gradients(model, path, batch)
-                seconds[name] += time.monotonic() - began
+                found[name] = gradients(model, paths[name], batch)
+                if turn:
+                    cells[name]["speeds"].append(tokens / (time.monotonic() - began))
             for name, cell in cells.items():
                 cosine = torch.nn.functional.cosine_similarity(found[name].double(), found[STOCK].double(), dim=0)
                 cell["cosine"] = min(cell["cosine"], cosine.item())
+            order.rotate(-1)
         if turn:
-            for name, cell in cells.items():
-                cell["seconds"].append(seconds[name])
             print(f"round {turn} of {rounds}", flush=True)
     return cells
 
 
-def table(cells: dict[str, dict[str, Any]], tokens: int) -> str:
-    """Return medians as a Markdown table, with what each variant costs against `all on`."""
+def table(cells: dict[str, dict[str, Any]]) -> str:
+    """Return medians as a Markdown table, with what each variant costs against `all on` at the same step."""
     rows = ["| variant | real tokens/s | of all on | gradient cosine |", "|---|--:|--:|--:|"]
-    usual = cells["all on"]["seconds"]
     for name, cell in cells.items():
-        speed = tokens / statistics.median(cell["seconds"])
-        share = statistics.median(one / other for one, other in zip(usual, cell["seconds"], strict=True))
+        pairs = zip(cell["speeds"], cells["all on"]["speeds"], strict=True)
+        speed, share = statistics.median(cell["speeds"]), statistics.median(own / usual for own, usual in pairs)
         rows.append(f"| {name} | {speed:.0f} | {share:.0%} | {cell['cosine']:.5f} |")
     return "\n".join(rows)
 
@@ -101,7 +101,7 @@ def main() -> None:
     cells = measure(model.train(), [collate(step) for step in steps], given.rounds)
     content = run.stamp(cells) | {"workload": bench.workload, "precision": given.precision}
     intro = f"{content['date']}, {given.precision}, {given.rows} records, medians of {given.rounds} rounds."
-    report.publish_table("ablation", content, f"{intro}\n\n{table(cells, sum(bench.workload['step_tokens']))}")
+    report.publish_table("ablation", content, f"{intro}\n\n{table(cells)}")
 
 
 if __name__ == "__main__":
