@@ -2,8 +2,8 @@
 
 Records of one template begin with the same tokens: a preamble, a system prompt. Attention is causal, so what the model
 makes of those tokens is the same in each of them, and as nothing is learned there, the only difference between
-computing them once and computing them in each record is in how their gradients are summed. Of Alpaca's records that is
-a tenth of all tokens; of short answers under a long system prompt, most of them.
+computing them once and computing them in each record is in how their gradients are summed. Of eight of Alpaca's records
+that is 9 % of the tokens; of short answers under a long system prompt, most of them.
 
 A record that shares its beginning keeps its other tokens only, and attends to the keys and values of the shared ones
 before its own; a shared beginning may continue a shorter one that more records share. Where a token's value depends on

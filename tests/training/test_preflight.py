@@ -66,6 +66,19 @@ def test_out_of_memory_before_the_first_step_halves_the_forward_pass_and_keeps_t
     assert tight == pytest.approx(roomy, abs=1e-5)
 
 
+def test_only_the_rehearsal_shares_nothing_that_records_have_in_common(tiny_base, tmp_path, monkeypatch):
+    asked, loss = [], FastPath.loss
+
+    def noted(self, batch, total, *, whole=False):
+        asked.append(whole)
+        return loss(self, batch, total, whole=whole)
+
+    monkeypatch.setattr(FastPath, "loss", noted)
+    monkeypatch.setattr(preflight, "free_memory_bytes", lambda hardware: 1)
+    finetune(tiny_base, "alpaca-mini", tmp_path / "run", config=FinetuneConfig(**SETTINGS), progress=False)
+    assert asked == [True] + [False] * 6
+
+
 def test_a_forward_pass_that_was_given_or_is_small_is_not_tried(tiny_base, tmp_path, monkeypatch, fits):
     seen = fits(100)
     finetune(tiny_base, "alpaca-mini", tmp_path / "small", config=FinetuneConfig(**SETTINGS), progress=False)

@@ -205,6 +205,14 @@ def test_every_mode_trains_and_passes_the_health_gate(run_tiny, tmp_path, settin
     assert read_sidecar(result.adapter_dir).losses != read_sidecar(result.adapter_dir).base_losses
 
 
+@pytest.mark.parametrize("alpha", [None, 5.0])
+def test_noise_on_embeddings_keeps_records_from_sharing_and_the_run_says_so(run_tiny, tmp_path, alpha):
+    run_tiny(tmp_path / "run", max_steps=1, neftune_alpha=alpha, lora={"rank": 4, "dropout": 0.0})
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert ("the noise on its embeddings is drawn for each" in report) == bool(alpha)
+    assert ("kernels: shared_prefixes" in report) == (not alpha)
+
+
 def test_checkpointing_changes_memory_and_not_the_result(finished, run_tiny, tmp_path):
     assert digest(run_tiny(tmp_path / "run", gradient_checkpointing=True)) == digest(finished)
 
