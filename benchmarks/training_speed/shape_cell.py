@@ -73,13 +73,16 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
-def flops_per_token(causal: Any) -> float:
-    """Return the work of a token: forward and gradient of the input, 2 each per weight; the head on learned rows."""
-    config = causal.config
+def flops_per_token(config: Any, length: int) -> float:
+    """Return the work of a token: forward and gradient of the input, 2 each per weight; the head on learned rows.
+
+    Attention within a record of this length has six products, two forward and four backward, of half of the keys.
+    """
     width, head = config.hidden_size, config.hidden_size // config.num_attention_heads
-    attention = width * head * (2 * config.num_attention_heads + 2 * config.num_key_value_heads)
-    linear = config.num_hidden_layers * (attention + 3 * width * config.intermediate_size)
-    return 4 * (linear + (1 - PROMPT_SHARE) * config.vocab_size * width)
+    projections = width * head * (2 * config.num_attention_heads + 2 * config.num_key_value_heads)
+    linear = config.num_hidden_layers * (projections + 3 * width * config.intermediate_size)
+    attention = config.num_hidden_layers * 6 * config.num_attention_heads * head * (length + 1)
+    return 4 * (linear + (1 - PROMPT_SHARE) * config.vocab_size * width) + attention
 
 
 def matrix_rate(width: int, inner: int, rows: int, dtype: torch.dtype) -> float:
@@ -150,7 +153,7 @@ def main() -> None:
                 "peak_rss_bytes": peak,
                 "weight_bytes": weight_bytes(base),
                 "matrix_flops": rate,
-                "matrix_share": speed * flops_per_token(base) / rate,
+                "matrix_share": speed * flops_per_token(base.config, given.length) / rate,
             }
         )
     )
