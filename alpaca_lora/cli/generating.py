@@ -109,6 +109,7 @@ def generate_records(options: GenerateOptions) -> int:
         local=local_teacher,
         spell=lambda name: f"--{name.replace('_', '-')}",
         connections=config.concurrency,
+        keyless=options.dry_run,
     )
     if options.dry_run:
         prepared = prepare_generation(teacher, options.output_dir, config=config, answers=answers, judge=judge)

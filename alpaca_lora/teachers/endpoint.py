@@ -57,6 +57,7 @@ class OpenAITeacher:
         deadline_seconds: longest time for one attempt as a whole.
         connections: how many are kept open at most.
         proxy: URL of a proxy; None asks directly, whatever the environment says.
+        keyless: whether it may be without the key that it would need to ask, as for a plan that asks nobody.
 
     Raises:
         ConfigError: a URL or the deadline cannot be used.
@@ -76,6 +77,7 @@ class OpenAITeacher:
         deadline_seconds: float = 300.0,
         connections: int = 64,
         proxy: str | None = None,
+        keyless: bool = False,
     ) -> None:
         self.model, self.base_url, self.chat = model, base_url.rstrip("/"), chat
         self.api_key_env = api_key_env
@@ -83,7 +85,7 @@ class OpenAITeacher:
         self._deadline_seconds = deadline_seconds
         self._names = {"max_tokens": "max_tokens"} | {name: name for name in _LEAVABLE}
         here = is_here(self.base_url)
-        self._key = read_key(api_key_env, needed=not here)
+        self._key = read_key(api_key_env, needed=not (here or keyless))
         if not here and self.base_url.startswith("http:"):
             raise ConfigError(f"base_url {base_url!r} would send the key unencrypted to another machine: use https")
         if not deadline_seconds > 0:

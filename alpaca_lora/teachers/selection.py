@@ -26,7 +26,7 @@ Spell = Callable[[str], str]
 
 
 def select_teachers(
-    choice: TeacherSettings, *, local: Local, spell: Spell, connections: int
+    choice: TeacherSettings, *, local: Local, spell: Spell, connections: int, keyless: bool = False
 ) -> tuple[Teacher, Teacher | None, Teacher | None]:
     """Return who writes tasks, who answers them again and who judges, the last two where they are asked for.
 
@@ -35,6 +35,7 @@ def select_teachers(
         local: makes a teacher of this machine.
         spell: how the user writes the name of a setting, for messages.
         connections: kept open at most with each endpoint.
+        keyless: whether endpoints may be without their keys, as for a plan that asks nobody.
 
     Raises:
         ConfigError: settings that nothing would read, no model, or a key that would go to another host.
@@ -56,6 +57,7 @@ def select_teachers(
             deadline_seconds=choice.deadline_seconds,
             connections=connections,
             proxy=choice.proxy,
+            keyless=keyless,
         )
 
     def other(role: str) -> Teacher | None:

@@ -59,6 +59,17 @@ def test_a_dry_run_shows_the_first_request_and_sends_none(generate, server, caps
     assert not (tmp_path / "run").exists()
 
 
+def test_a_plan_needs_no_key_and_a_run_does(monkeypatch, capsys, tmp_path):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    asked = ["generate", "--teacher", "openai", "--model", "m", "--budget-tokens", "100000"]
+    asked += ["--base-url", "https://example.com/v1", "--output-dir", str(tmp_path / "run")]
+    assert main([*asked, "--dry-run"]) == 0
+    assert "the first request:\nYou write tasks" in capsys.readouterr().out
+    assert main(asked) == 2
+    assert "the environment variable OPENAI_API_KEY holds no key" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_settings_that_cannot_be_are_refused_all_at_once(generate, server, capsys):
     assert generate(server, "--num", "0", "--budget-usd", "0") == 2
     assert capsys.readouterr().err == (
@@ -129,15 +140,15 @@ def test_a_key_goes_to_the_host_that_it_is_for_and_to_no_other(generate, server,
 
 @pytest.mark.parametrize("role", ["answers", "judge"])
 def test_another_host_needs_a_key_of_its_own(generate, server, role, capsys, monkeypatch):
-    asked = ["--budget-tokens", "1000000", "--dry-run", f"--{role}", "other@https://other.example.com/v1"]
-    assert generate(server, *asked) == 2
+    asked = ["--budget-tokens", "1000000", f"--{role}", "other@https://other.example.com/v1"]
+    assert generate(server, *asked, "--dry-run") == 2
     assert capsys.readouterr().err == (
         f"error: --{role} asks other.example.com, and the key in OPENAI_API_KEY is for 127.0.0.1:{server.port}, so it "
         f"is not sent there: name the variable that holds the key for other.example.com with --{role}-api-key-env\n"
     )
     monkeypatch.setenv("OTHER_KEY", "sk-other-0123456789")
     assert generate(server, *asked, f"--{role}-api-key-env", "") == 2
-    assert generate(server, *asked, f"--{role}-api-key-env", "OTHER_KEY") == 0
+    assert generate(server, *asked, f"--{role}-api-key-env", "OTHER_KEY", "--dry-run") == 0
 
 
 @pytest.mark.parametrize(
