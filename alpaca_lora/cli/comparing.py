@@ -98,7 +98,7 @@ def _finish(comparison: "BlindComparison", options: CompareOptions) -> str:
 def _vote_on_a_page(comparison: "BlindComparison", options: CompareOptions) -> None:
     from alpaca_lora._optional import require
     from alpaca_lora.serving.rating import RatingPage
-    from alpaca_lora.serving.website import Website
+    from alpaca_lora.serving.website import Website, listen
 
     def finish() -> str:
         try:
@@ -107,9 +107,10 @@ def _vote_on_a_page(comparison: "BlindComparison", options: CompareOptions) -> N
             return f"Every comparison is done. {error}"
 
     require("gradio", extra="ui")
-    website = Website(RatingPage(comparison, finish), port=options.port)
-    print(f"open {website.url} in a browser; Ctrl-C ends it, and the same command goes on", file=sys.stderr, flush=True)
-    with contextlib.suppress(KeyboardInterrupt):
+    with listen(options.port) as listening, contextlib.suppress(KeyboardInterrupt):
+        website = Website(RatingPage(comparison, finish), listening)
+        said = f"open {website.url} in a browser; Ctrl-C ends it, and the same command goes on"
+        print(said, file=sys.stderr, flush=True)
         website.serve()
 
 

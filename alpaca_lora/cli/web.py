@@ -73,21 +73,22 @@ def _own_directory(variable: str) -> Iterator[None]:
 
 
 def _serve(options: UiOptions, accounts: "Accounts | None") -> int:
-    from alpaca_lora.serving.website import Website
+    from alpaca_lora.serving.website import Website, listen
 
-    print("loading …", file=sys.stderr)
-    from alpaca_lora.serving.desk import Desk
-    from alpaca_lora.serving.page import Page
+    with listen(options.port) as listening:  # so that a port in use is told before a model is loaded
+        print("loading …", file=sys.stderr)
+        from alpaca_lora.serving.desk import Desk
+        from alpaca_lora.serving.page import Page
 
-    assistant = options.load()
-    desk = Desk(assistant)
-    website = Website(Page(desk, *_names(options, assistant)), port=options.port, accounts=accounts)
-    if options.share:
-        print(f"shared as {website.share()}")
-    print(f"open {website.url} in a browser; Ctrl-C ends it", flush=True)
-    with contextlib.suppress(KeyboardInterrupt):
-        website.serve()
-    desk.close()
+        assistant = options.load()
+        desk = Desk(assistant)
+        website = Website(Page(desk, *_names(options, assistant)), listening, accounts=accounts)
+        if options.share:
+            print(f"shared as {website.share()}")
+        print(f"open {website.url} in a browser; Ctrl-C ends it", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            website.serve()
+        desk.close()
     return 0
 
 

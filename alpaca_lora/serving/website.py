@@ -6,7 +6,6 @@ machine, and tells browsers to take nothing from any other address. gradio's own
 environment variables can make it listen elsewhere, share the page or serve directories.
 """
 
-import contextlib
 import re
 import secrets
 import socket
@@ -17,7 +16,7 @@ from typing import Any, Protocol
 from alpaca_lora._optional import require
 from alpaca_lora.errors import ConfigError
 
-__all__ = ["Accounts", "Servable", "Website", "read_accounts"]
+__all__ = ["Accounts", "Servable", "Website", "listen", "read_accounts"]
 
 Accounts = Sequence[tuple[str, str]]
 """Names and passwords of those who may open the page."""
@@ -48,12 +47,29 @@ class Servable(Protocol):
     look: dict[str, Any]
 
 
+def listen(port: int) -> socket.socket:
+    """Return a socket of this machine's own address that browsers can connect to from now on.
+
+    Args:
+        port: TCP port; 0 takes a free one.
+
+    Raises:
+        ConfigError: there is no such port, it is in use, or it may not be used.
+    """
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port must be from 0 (a free one) to 65535, got {port}")
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise ConfigError(f"port {port} of {HOST} cannot be used ({error}): give another one") from error
+
+
 class Website:
-    """A page at an address of this machine; the socket is bound as soon as it is made.
+    """A page at an address of this machine.
 
     Args:
         page: what is served.
-        port: TCP port; 0 takes a free one.
+        listening: the socket where it is asked for, from `listen`.
         accounts: who may open the page; None lets everybody in who can reach this machine's own address.
 
     Attributes:
@@ -62,20 +78,14 @@ class Website:
         url: the address of the page.
 
     Raises:
-        ConfigError: there is no such port, it is in use, or it may not be used.
         MissingDependencyError: gradio is not installed.
     """
 
-    def __init__(self, page: Servable, *, port: int = 7860, accounts: Accounts | None = None) -> None:
+    def __init__(self, page: Servable, listening: socket.socket, *, accounts: Accounts | None = None) -> None:
         gradio, fastapi = require("gradio", extra="ui"), require("fastapi", extra="ui")
         self._uvicorn = require("uvicorn", extra="ui")
-        if not 0 <= port <= 65535:
-            raise ConfigError(f"port must be from 0 (a free one) to 65535, got {port}")
-        try:
-            self.socket = socket.create_server((HOST, port))
-        except OSError as error:
-            raise ConfigError(f"port {port} of {HOST} cannot be used ({error}): give another one") from error
-        self.port: int = self.socket.getsockname()[1]
+        self.socket = listening
+        self.port: int = listening.getsockname()[1]
         self.url = f"http://{HOST}:{self.port}"
         self._names: tuple[str, ...] = _OWN_NAMES
         self._accounts = accounts
@@ -116,8 +126,7 @@ class Website:
 
     def serve(self) -> None:
         """Answer until the process is interrupted."""
-        with contextlib.closing(self.socket):
-            self.server().run(sockets=[self.socket])
+        self.server().run(sockets=[self.socket])
 
     def server(self) -> Any:
         """Return a `uvicorn.Server` for the page, which can also be run in a thread and told to end."""

@@ -1,4 +1,5 @@
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,18 @@ def test_ui_refuses_what_cannot_work(capsys, monkeypatch, tmp_path: Path, argume
     pytest.importorskip("gradio", reason="the extra ui is not installed")
     monkeypatch.chdir(tmp_path)
 
-    assert main(["ui", "--adapter", "missing", *arguments]) == 2
+    assert main(["ui", "--adapter", "missing", "--port", "0", *arguments]) == 2
     assert refusal in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_told_before_a_model_is_loaded(capsys, tmp_path: Path):
+    pytest.importorskip("gradio", reason="the extra ui is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["ui", "--adapter", str(tmp_path / "missing"), "--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert f"port {port} of 127.0.0.1 cannot be used" in said
+    assert "loading" not in said
 
 
 def test_ui_without_gradio_names_the_extra(run_python, tmp_path: Path):

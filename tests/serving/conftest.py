@@ -98,7 +98,7 @@ def publish() -> Iterator[Callable[..., Any]]:
     """
     pytest.importorskip("gradio", reason="the extra ui is not installed")
     from alpaca_lora.serving.page import Page
-    from alpaca_lora.serving.website import Website
+    from alpaca_lora.serving.website import Website, listen
 
     running = []
 
@@ -106,7 +106,7 @@ def publish() -> Iterator[Callable[..., Any]]:
         made: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
         async def serve() -> None:
-            website = Website(Page(desk, "<b>run</b>", "An adapter"), port=0, **options)
+            website = Website(Page(desk, "<b>run</b>", "An adapter"), listen(0), **options)
             server = website.server()
             made.put((website, server))
             with website.socket:

@@ -1,4 +1,3 @@
-import asyncio
 import socket
 from pathlib import Path
 
@@ -7,7 +6,7 @@ import pytest
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.serving import Assistant
 from alpaca_lora.serving.desk import Desk
-from alpaca_lora.serving.website import Website, read_accounts
+from alpaca_lora.serving.website import Website, listen, read_accounts
 
 pytest.importorskip("gradio", reason="the extra ui is not installed")
 ACCOUNTS = [("ann", "a long secret"), ("ben", "another one")]
@@ -131,19 +130,13 @@ def test_who_has_no_account_sees_the_login_only(private: Website, http):
     assert http.get(f"{private.url}/config").status_code == 200
 
 
-def test_a_port_in_use_is_refused(desk: Desk):
-    from alpaca_lora.serving.page import Page
-
-    async def make() -> Page:
-        return Page(desk, "run", "")
-
-    page = asyncio.run(make())
+def test_a_port_in_use_is_refused():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port {port} of 127.0.0.1 cannot be used \(.*in use.*\): give another"):
-            Website(page, port=port)
+            listen(port)
     with pytest.raises(ConfigError, match="port must be from 0 .* to 65535, got 70000"):
-        Website(page, port=70000)
+        listen(70000)
 
 
 def test_a_page_without_accounts_is_not_shared(website: Website):
