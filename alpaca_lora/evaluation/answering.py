@@ -7,7 +7,7 @@ ended, so an evaluation that was killed goes on to the same bytes.
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,7 @@ def ask(
     journal: Journal,
     config: EvaluationConfig,
     display: Progress,
+    opened: Callable[[], Any],
 ) -> Answered:
     """Let a model answer every row and score the reference answers, as far as the journal does not know it.
 
@@ -110,6 +111,7 @@ def ask(
         journal: takes each piece as soon as it is done.
         config: how long answers may be, and how many are written together.
         display: shows how far it is.
+        opened: returns its loaded model; called only where something is left to ask.
 
     Raises:
         NonFiniteLossError: the model computes NaN or infinity.
@@ -124,16 +126,16 @@ def ask(
     names = [f"{subject.name}/{kind}/{number}" for number, (kind, _) in enumerate(work)]
     if any(name not in journal.pieces for name in names):
         display.stage(f"asking {subject.name}")
-        with subject.open() as model:
-            for done, (name, (kind, part)) in enumerate(zip(names, work, strict=True), start=1):
-                if name not in journal.pieces:
-                    said = (
-                        _score(model, subject, [rows[n] for n in part])
-                        if kind == "loss"
-                        else _answer(model, subject, [tasks[n] for n in part], config)
-                    )
-                    journal.add(name, said)
-                display.advance(done, len(work))
+        model = opened()
+        for done, (name, (kind, part)) in enumerate(zip(names, work, strict=True), start=1):
+            if name not in journal.pieces:
+                said = (
+                    _score(model, subject, [rows[n] for n in part])
+                    if kind == "loss"
+                    else _answer(model, subject, [tasks[n] for n in part], config)
+                )
+                journal.add(name, said)
+            display.advance(done, len(work))
     losses: dict[int, Any] = {}
     responses: dict[int, Any] = {}
     for name, (kind, part) in zip(names, work, strict=True):

@@ -42,6 +42,9 @@ class EvaluationResult:
     trained_on: TrainingData | None
     """What the set was compared with; None where nobody knows the training data."""
 
+    other_trained_on: TrainingData | None
+    """The same of an adapter that it is compared with; None without one too."""
+
     models: tuple[Mapping[str, Any], ...]
     """What decides the answers of each model, the adapter first."""
 
@@ -78,7 +81,6 @@ class EvaluationResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold: no time and no directory, so that the same evaluation gives the same bytes."""
-        trained = self.trained_on
         return {
             "alpaca_lora": __version__,
             "set": {
@@ -88,8 +90,8 @@ class EvaluationResult:
                 "rows": self.rows,
                 "dropped": [asdict(row) for row in self.dropped],
             },
-            "trained_on": trained
-            and {"name": public_name(trained.name), "sha256": trained.sha256, "rows": len(trained.records)},
+            "trained_on": _described(self.trained_on),
+            "other_trained_on": _described(self.other_trained_on),
             "models": list(self.models),
             "config": self.config.model_dump(mode="json"),
             "measures": [measure.to_json() for measure in self.measures],
@@ -97,3 +99,7 @@ class EvaluationResult:
             "tasks": self.tasks,
             "environment": environment() | dict(self.versions),
         }
+
+
+def _described(trained: TrainingData | None) -> dict[str, Any] | None:
+    return trained and {"name": public_name(trained.name), "sha256": trained.sha256, "rows": len(trained.records)}

@@ -21,7 +21,7 @@ from alpaca_lora.reporting.elements import (
     two_widths,
 )
 from alpaca_lora.reporting.intervals import Dot, Spread, draw_intervals, draw_scatter
-from alpaca_lora.reporting.wording import clipped, count, legible, public_name
+from alpaca_lora.reporting.wording import count, legible, public_name
 
 __all__ = ["list_doubts", "render_evaluation", "written", "written_difference"]
 
@@ -68,6 +68,9 @@ def list_doubts(result: EvaluationResult) -> Iterator[str]:
     """Yield what a careful reader has to know before the numbers."""
     if result.trained_on is None:
         yield "Nobody knows what the adapter was trained on, so rows of its training data may be among these."
+    for model in result.models[2:]:
+        if model.get("adapter_sha256") and result.other_trained_on is None:
+            yield f"Nobody knows what {model['name']} was trained on, so it may have seen some of these rows."
     if result.rows < _FEW_ROWS:
         yield f"Few rows: an interval from fewer than {_FEW_ROWS} rows is narrower than the truth."
     judged = result.judged
@@ -158,7 +161,7 @@ def _perplexity(estimate: Estimate | None) -> str:
 
 
 def _drawn(measure: Measure) -> str:
-    spreads = [Spread(clipped(name, 28), one.value, *one.interval) for name, one in measure.estimates.items()]
+    spreads = [Spread(name, one.value, *one.interval) for name, one in measure.estimates.items()]
     percent = measure.quantity.unit == "share"
     title = measure.quantity.title
     drawn = two_widths(lambda width: draw_intervals(spreads, title=title, width=width, percent=percent), *_WIDTHS)

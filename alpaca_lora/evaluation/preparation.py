@@ -1,5 +1,6 @@
 """Everything about an evaluation that is decided before a model is loaded: whom to ask, and which rows may be used."""
 
+import contextlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from alpaca_lora._runs import environment
 from alpaca_lora._version import __version__
 from alpaca_lora.adapters import find_adapter
 from alpaca_lora.config import EvaluationConfig
-from alpaca_lora.errors import RecordError
+from alpaca_lora.errors import AlpacaLoraError, RecordError
 from alpaca_lora.evaluation.answering import list_misfits
 from alpaca_lora.evaluation.contamination import TrainingData, find_leaks, find_training_data
 from alpaca_lora.evaluation.harness import check_tasks, describe_harness
@@ -32,6 +33,9 @@ class Plan:
 
     dropped: tuple[DroppedRow, ...]
     trained_on: TrainingData | None
+    other_trained_on: TrainingData | None
+    """What the adapter that it is compared with was trained on; None without one, or where nobody knows."""
+
     asked: tuple[Subject | StoredAnswers, ...]
     """The adapter, its base, and what else it is compared with; the last one is the judge's baseline."""
 
@@ -84,7 +88,9 @@ def prepare_evaluation(
     display.stage("comparing the rows with the training data")
     trained = find_training_data(find_adapter(Path(adapter).expanduser()), trained_on)
     evaluated = _held_out(evaluated, trained)
-    dropped = _refuse(evaluated.tasks, trained, asked, config, display)
+    other_trained = _training_data_of(asked[2:])
+    known = {"": trained, **{f" of {item.name}": other_trained for item in asked[2:]}}
+    dropped = _refuse(evaluated.tasks, known, asked, config, display)
     kept = _draw([place for place in range(len(evaluated.tasks)) if place not in dropped], config)
     if not kept:
         raise RecordError(
@@ -96,6 +102,7 @@ def prepare_evaluation(
         kept=tuple(evaluated.tasks[place] for place in kept),
         dropped=tuple(DroppedRow(evaluated.tasks[place].record.origin, why) for place, why in sorted(dropped.items())),
         trained_on=trained,
+        other_trained_on=other_trained,
         asked=asked,
         models=tuple(item.describe() for item in asked),
         tasks=tuple(tasks),
@@ -106,6 +113,15 @@ def prepare_evaluation(
         if isinstance(item, StoredAnswers):
             item.answer(plan.kept)
     return plan
+
+
+def _training_data_of(others: Sequence[Subject | StoredAnswers]) -> TrainingData | None:
+    """Return what another adapter was trained on; None without one, or where nobody knows, which the report says."""
+    for item in others:
+        if isinstance(item, Subject) and item.adapter_dir is not None:
+            with contextlib.suppress(AlpacaLoraError):
+                return find_training_data(item.adapter_dir)
+    return None
 
 
 def _held_out(evaluated: EvaluationSet, trained: TrainingData | None) -> EvaluationSet:
@@ -139,7 +155,7 @@ def _named(asked: Sequence[Subject | StoredAnswers]) -> tuple[Subject | StoredAn
 
 def _refuse(
     tasks: Sequence[Task],
-    trained: TrainingData | None,
+    trained: Mapping[str, TrainingData | None],
     asked: Sequence[Subject | StoredAnswers],
     config: EvaluationConfig,
     display: Progress,
@@ -150,10 +166,10 @@ def _refuse(
     readers = {(id(item.tokenizer), item.base_dir, item.prompter.sha256): item for item in subjects}
     for reader in readers.values():  # an adapter and its base read alike
         refused |= {place: f"too long: {why}" for place, why in list_misfits(reader, tasks, config).items()}
-    if trained is not None:
-        leaks = find_leaks([task.record for task in tasks], trained.records, display.advance)
+    for whose, data in trained.items():
+        leaks = find_leaks([task.record for task in tasks], data.records, display.advance) if data else {}
         for place, leak in leaks.items():
-            refused[place] = f"in the training data: {leak.score:.0%} like {leak.origin}"
+            refused[place] = f"in the training data{whose}: {leak.score:.0%} like {leak.origin}"
     return refused
 
 

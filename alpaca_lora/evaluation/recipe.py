@@ -1,5 +1,7 @@
 """The whole of evaluation, as a story: keep training rows out, ask, measure, judge, report."""
 
+import contextlib
+import functools
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,7 @@ from alpaca_lora.evaluation.outcome import EvaluationResult
 from alpaca_lora.evaluation.page import render_evaluation
 from alpaca_lora.evaluation.preparation import Plan, prepare_evaluation
 from alpaca_lora.evaluation.rows import ROWS, outputs_of, save_rows
-from alpaca_lora.evaluation.subjects import Subject
+from alpaca_lora.evaluation.subjects import StoredAnswers, Subject
 from alpaca_lora.teachers import OpenAITeacher, Teacher
 from alpaca_lora.training.progress import Progress
 
@@ -46,7 +48,7 @@ def evaluate(
     config: EvaluationConfig | None = None,
     progress: bool = True,
 ) -> EvaluationResult:
-    """Compare an adapter with its base, and with another model, on rows that it was not trained on.
+    """Compare an adapter with its base, and with another model, on rows that neither adapter was trained on.
 
     The directory is a contract: called again, an interrupted evaluation goes on, to the same bytes in results.json.
 
@@ -97,26 +99,34 @@ def _checked(
 
 def _ask_all(plan: Plan, run_dir: Path, display: Progress) -> tuple[dict[str, Answered], _TaskRows]:
     """Let everybody answer, as far as the directory's journal does not know it."""
+    answered: dict[str, Answered] = {}
     found: dict[str, dict[str, Any]] = {task: {} for task in plan.tasks}
     with _files.lock(run_dir):
         _files.sweep_staging(run_dir)
         _runs.enter_run(run_dir, plan.contract(), resume="auto")
         with Journal.open(run_dir / _runs.JOURNAL) as journal:
-            answered = {item.name: ask(item, plan.kept, journal, plan.config, display) for item in plan.asked}
             for item in plan.asked:
-                if isinstance(item, Subject):
-                    for task in plan.tasks:
-                        found[task][item.name] = _run_task(task, item, journal, plan.config, display)
+                answered[item.name], said = _ask_one(plan, item, journal, display)
+                for task, value in said.items():
+                    found[task][item.name] = value
     return answered, found
 
 
-def _run_task(task: str, subject: Subject, journal: Journal, config: EvaluationConfig, display: Progress) -> Any:
-    piece = f"{subject.name}/task/{task}"
-    if piece not in journal.pieces:
-        display.stage(f"{subject.name}: {task}")
-        with subject.open() as model:
-            journal.add(piece, run_task(task, subject, model, config))
-    return journal.pieces[piece]
+def _ask_one(
+    plan: Plan, item: Subject | StoredAnswers, journal: Journal, display: Progress
+) -> tuple[Answered, dict[str, Any]]:
+    """Let one model answer and do the tasks of the harness; it is loaded once, and only if something is left to do."""
+    with contextlib.ExitStack() as stack:
+        opened = functools.cache(lambda: stack.enter_context(item.open()) if isinstance(item, Subject) else None)
+        answered = ask(item, plan.kept, journal, plan.config, display, opened)
+        said = {}
+        for task in plan.tasks if isinstance(item, Subject) else ():
+            piece = f"{item.name}/task/{task}"
+            if piece not in journal.pieces:
+                display.stage(f"{item.name}: {task}")
+                journal.add(piece, run_task(task, item, opened(), plan.config))
+            said[task] = journal.pieces[piece]
+        return answered, said
 
 
 def _compare(
@@ -150,6 +160,7 @@ def _gather(
         rows=len(plan.kept),
         dropped=plan.dropped,
         trained_on=plan.trained_on,
+        other_trained_on=plan.other_trained_on,
         models=plan.models,
         measures=(*measures, *measure_tasks(found, plan.config)),
         tasks={

@@ -29,7 +29,7 @@ from alpaca_lora.planning import Precision
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.reporting.wording import public_name
 
-__all__ = ["StoredAnswers", "Subject", "find_other", "find_subject"]
+__all__ = ["StoredAnswers", "Subject", "find_other", "find_subject", "look_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +147,23 @@ def find_other(named: str | Path, like: Subject) -> Subject | StoredAnswers:
     Raises:
         ConfigError, RecordError, AdapterError, ModelError: it cannot be used.
     """
+    found = look_for(named)
+    if not isinstance(found, Path):
+        return found
+    return replace(
+        like,
+        name=public_name(str(named)),
+        base_model=str(named),
+        base_dir=found,
+        adapter_dir=None,
+        tokenizer=load_tokenizer(found),
+        quantization=QuantizationSettings(),
+        stops=None,
+    )
+
+
+def look_for(named: str | Path) -> Subject | StoredAnswers | Path:
+    """Return an adapter or stored answers of this name, or the directory of a base model; see `find_other`."""
     path = Path(named).expanduser()
     if path.is_file():
         outputs = load_model_outputs(path)
@@ -156,14 +173,4 @@ def find_other(named: str | Path, like: Subject) -> Subject | StoredAnswers:
         return StoredAnswers(names[0], _files.sha256_of(path), {item.instruction: item.output for item in outputs})
     if any((place / "adapter_config.json").is_file() for place in (path, path / "adapter")):
         return find_subject(path)
-    base_dir = locate_base_model(str(named))
-    return replace(
-        like,
-        name=public_name(str(named)),
-        base_model=str(named),
-        base_dir=base_dir,
-        adapter_dir=None,
-        tokenizer=load_tokenizer(base_dir),
-        quantization=QuantizationSettings(),
-        stops=None,
-    )
+    return locate_base_model(str(named))

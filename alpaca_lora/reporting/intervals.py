@@ -8,7 +8,7 @@ from alpaca_lora.reporting.svg import decimals, framed, round_ticks
 
 __all__ = ["Dot", "Spread", "draw_intervals", "draw_scatter"]
 
-_ROW, _TOP, _AXIS = 30, 10, 26
+_ROW, _TOP, _AXIS, _EDGE = 40, 4, 26, 20
 _CHARACTER_WIDTH = 7.2
 _LEFT, _RIGHT, _BOTTOM = 52, 16, 44
 _PIXELS_PER_TICK = 90
@@ -35,7 +35,7 @@ class Dot(NamedTuple):
 def draw_intervals(
     spreads: Sequence[Spread], *, title: str, width: int, middle: float | None = None, percent: bool = False
 ) -> str:
-    """Draw numbers with their intervals under each other, over one axis.
+    """Draw numbers with their intervals under each other, over one axis; each has its label above it.
 
     Args:
         spreads: from top to bottom.
@@ -52,24 +52,25 @@ def draw_intervals(
     scale = 100 if percent else 1
     ends = [end * scale for spread in spreads for end in (spread.low, spread.high, spread.value)]
     ends += [] if middle is None else [middle * scale]
-    left = 16 + _CHARACTER_WIDTH * max(len(spread.label) for spread in spreads)
-    ticks = round_ticks(min(ends), max(ends), int((width - left) // _PIXELS_PER_TICK))
-    reach = (width - _RIGHT - left) / (ticks[-1] - ticks[0])
+    ticks = round_ticks(min(ends), max(ends), width // _PIXELS_PER_TICK)
+    reach = (width - 2 * _EDGE) / (ticks[-1] - ticks[0])
+    longest = int((width - _EDGE) // _CHARACTER_WIDTH)
     bottom = _TOP + _ROW * len(spreads)
 
     def x(value: float) -> float:
-        return left + (value * scale - ticks[0]) * reach
+        return _EDGE + (value * scale - ticks[0]) * reach
 
     written = decimals(ticks)
     parts = [_tick(x(tick / scale), _TOP, bottom, written(tick) + " %" * percent) for tick in ticks]
     if middle is not None:
         parts.append(f'<line class="middle" x1="{x(middle):.1f}" x2="{x(middle):.1f}" y1="{_TOP}" y2="{bottom}"/>')
     for number, spread in enumerate(spreads):
-        y = _TOP + _ROW * (number + 0.5)
+        y = _TOP + _ROW * (number + 0.75)
+        label = spread.label if len(spread.label) <= longest else f"{spread.label[: longest - 1]}…"
         told = f"{spread.label}: {spread.value * scale:.4g} ({spread.low * scale:.4g} to {spread.high * scale:.4g})"
         parts.append(
             f'<g class="spread"><title>{escaped(told)}</title>'
-            f'<text class="end" x="{left - 10:.1f}" y="{y + 4:.1f}">{escaped(spread.label)}</text>'
+            f'<text class="start" x="0" y="{y - 12:.1f}">{escaped(label)}</text>'
             f'<line x1="{x(spread.low):.1f}" x2="{x(spread.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<circle cx="{x(spread.value):.1f}" cy="{y:.1f}" r="5"/></g>'
         )

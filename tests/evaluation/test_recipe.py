@@ -13,7 +13,7 @@ from alpaca_lora.config import JudgeConfig
 from alpaca_lora.errors import ConfigError, CoverageError, ModelError, RecordError, RunError
 from alpaca_lora.evaluation import ModelOutput, load_annotations, load_model_outputs, save_model_outputs
 from alpaca_lora.evaluation.sets import Task
-from alpaca_lora.records import Record, save_records
+from alpaca_lora.records import Record, read_dataset, save_records
 from tests.length_judge import LikesLength
 from tests.scripted_teacher import ScriptedTeacher
 
@@ -109,6 +109,26 @@ def test_rows_of_the_training_data_are_left_out_and_named(run, tmp_path):
     ]
     assert result.rows == 6
     assert "set.jsonl:3" in result.report.read_text(encoding="utf-8")
+
+
+def test_rows_that_the_other_adapter_was_trained_on_are_left_out_too(run, train, tiny_base, tmp_path):
+    from alpaca_lora import FinetuneConfig
+
+    save_records([ROWS[2]], tmp_path / "others.jsonl")
+    data = {"name": str(tmp_path / "others.jsonl"), "sha256": read_dataset(tmp_path / "others.jsonl").sha256}
+    shutil.copytree(train(tiny_base, rank=2, spread=0.3), tmp_path / "other/adapter")
+    contract = tmp_path / "other/run.json"
+    contract.write_text(json.dumps({"data": data, "config": FinetuneConfig(validation_size=0).model_dump(mode="json")}))
+    known = run("known", against=tmp_path / "other")
+    assert [(row.origin, row.reason) for row in known.dropped] == [
+        ("set.jsonl:3", "in the training data of other: 100% like others.jsonl:1")
+    ]
+    assert known.to_json()["other_trained_on"]["rows"] == 1
+    contract.unlink()
+    unknown = run("unknown", against=tmp_path / "other")
+    assert unknown.rows == 8
+    doubt = "Nobody knows what other was trained on, so it may have seen some of these rows."
+    assert [doubt in result.report.read_text(encoding="utf-8") for result in (known, unknown)] == [False, True]
 
 
 def with_data(adapter, folder, name):

@@ -23,6 +23,17 @@ def test_a_number_lies_within_its_interval_on_a_common_axis():
     assert all(0 < x < 600 for pair in bars for x in pair)
 
 
+def test_a_long_name_takes_nothing_from_the_axis():
+    name = "mistralai/Mistral-7B-Instruct-v0.3-and-what-else-a-name-may-say"
+    for label in ("a", name):
+        svg = draw_intervals([Spread(label, 0.5, 0, 1)], title="Rate", width=420)
+        (bar,) = [line for line in marks(svg, "line") if not line.get("class")]
+        assert float(bar.get("x2")) - float(bar.get("x1")) == 380
+    (shown,) = [node.text for node in marks(svg, "text") if node.get("class") == "start"]
+    assert shown.endswith("…")
+    assert name.startswith(shown[:50])
+
+
 def test_shares_are_written_as_per_cent_and_the_middle_is_always_there():
     svg = draw_intervals([Spread("a", 0.8, 0.78, 0.82)], title="Rate", width=600, middle=0.5, percent=True)
     assert "50 %" in [node.text for node in marks(svg, "text")]
