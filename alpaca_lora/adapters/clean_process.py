@@ -1,13 +1,18 @@
 """Python code in a process that has nothing of this one: the only proof that files hold all that they need."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 
-from alpaca_lora.errors import AlpacaLoraError
+from alpaca_lora.errors import AlpacaLoraError, MissingDependencyError
 
 __all__ = ["run_in_clean_process"]
+
+_EXHAUSTED = re.compile(r"[\w.]*(MemoryError|OutOfMemoryError)\b|RuntimeError: .*can't allocate memory")
+_KILLED = -9
+_MISSING = f"{MissingDependencyError.__module__}.{MissingDependencyError.__name__}: "
 
 
 def run_in_clean_process(code: str, *arguments: str, failed: Callable[[str], AlpacaLoraError]) -> str:
@@ -20,11 +25,17 @@ def run_in_clean_process(code: str, *arguments: str, failed: Callable[[str], Alp
 
     Raises:
         AlpacaLoraError: the process failed.
+        MissingDependencyError: this machine lacks a package, which says nothing of the files.
+        MemoryError: nor does it when there was no memory for them.
     """
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-P", "-c", code, *arguments]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or [f"it ended with {result.returncode} and no message"]
+        if lines[-1].startswith(_MISSING):
+            raise MissingDependencyError(lines[-1].removeprefix(_MISSING))
+        if result.returncode == _KILLED or _EXHAUSTED.match(lines[-1]):
+            raise MemoryError("out of memory in a clean process") from failed(lines[-1])
         raise failed(lines[-1])
     return result.stdout

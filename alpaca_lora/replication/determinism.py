@@ -10,8 +10,9 @@ from alpaca_lora import _files, _runs
 from alpaca_lora.adapters import Sidecar, read_sidecar
 from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.config import config_from_dict
-from alpaca_lora.errors import AlpacaLoraError, RunError
+from alpaca_lora.errors import AlpacaLoraError, ConfigError, DiskFullError, MissingDependencyError, RunError
 from alpaca_lora.models import detect_hardware
+from alpaca_lora.prompts import available_templates
 from alpaca_lora.replication.findings import Sheet, Unchecked, differing, read_object
 from alpaca_lora.replication.run_check import find_base, find_data
 from alpaca_lora.training import finetune
@@ -46,14 +47,16 @@ def _train_and_compare(directory: Path, sheet: Sheet, data: Path | None) -> str:
     parent = directory.parent if os.access(directory.parent, os.W_OK) else Path(tempfile.gettempdir())
     with _files.scratch_directory(parent) as scratch:
         sheet.display.stage(f"training {run['total_steps']} steps again")
+        config = {**run["config"], "resume": "never", "report_to": []}
+        if config["template"] not in available_templates():  # a file, which may be gone: the adapter has its text
+            config["template"] = str(scratch / f"{Path(config['template']).stem}.json")
+            _files.write_json(Path(config["template"]), stored.template)
         try:
-            finetune(
-                base_dir,
-                name,
-                scratch / "run",
-                config=config_from_dict({**run["config"], "resume": "never", "report_to": []}),
-                progress=False,
-            )
+            finetune(base_dir, name, scratch / "run", config=config_from_dict(config), progress=False)
+        except ConfigError as error:
+            raise Unchecked(f"this machine cannot train it: {error}") from error
+        except (DiskFullError, MissingDependencyError):
+            raise
         except AlpacaLoraError as error:
             raise RunError(f"{_runs.CONTRACT} does not train any more: {error}") from error
         return _compare(directory, scratch / "run", run, stored)

@@ -122,6 +122,8 @@ class Sheet:
             self._add(name, "passed", said(value))
         except (Unchecked, MissingDependencyError) as reason:
             self._add(name, "not checked", str(reason))
+        except MemoryError as error:
+            self._add(name, "not checked", f"this machine has not enough memory for it ({error})")
         except DiskFullError:
             raise
         except AlpacaLoraError as error:

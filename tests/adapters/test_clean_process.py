@@ -3,7 +3,7 @@
 import pytest
 
 from alpaca_lora.adapters.clean_process import run_in_clean_process
-from alpaca_lora.errors import AdapterError, ExportError
+from alpaca_lora.errors import AdapterError, ExportError, MissingDependencyError
 
 
 def test_what_it_prints_is_returned_and_the_hub_is_out_of_its_reach(monkeypatch):
@@ -19,3 +19,23 @@ def test_what_it_prints_is_returned_and_the_hub_is_out_of_its_reach(monkeypatch)
 def test_one_that_fails_is_the_callers_error_with_its_last_line(kind, code, said):
     with pytest.raises(kind, match=f"it failed: {said}"):
         run_in_clean_process(code, failed=lambda last: kind(f"it failed: {last}"))
+
+
+def test_a_package_that_is_not_here_is_no_fault_of_the_files():
+    code = "from alpaca_lora._optional import require; require('nobody_has_this', extra='quant')"
+    with pytest.raises(MissingDependencyError, match=r"^nobody_has_this is not installed: run  pip install"):
+        run_in_clean_process(code, failed=AdapterError)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise MemoryError",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "import torch; raise torch.OutOfMemoryError('CUDA out of memory')",
+        "import torch; torch.empty(2**60, dtype=torch.int8)",
+    ],
+)
+def test_nor_is_too_little_memory(code):
+    with pytest.raises(MemoryError, match="out of memory in a clean process"):
+        run_in_clean_process(code, failed=AdapterError)

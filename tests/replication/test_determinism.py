@@ -50,6 +50,20 @@ def test_without_its_data_nothing_is_claimed(run, rewrite):
     )
 
 
+@pytest.mark.parametrize("settings", [{"precision": "fp16"}, {"optimizer": "adamw_8bit"}])
+def test_what_this_machine_cannot_train_is_no_fault_of_the_run(run, rewrite, settings):
+    rewrite(run / "run.json", lambda it: it["config"].update(settings))
+    assert (trained_again(run).outcome, trained_again(run).found[:29]) == (
+        "not checked",
+        "this machine cannot train it:",
+    )
+
+
+def test_the_file_of_the_template_may_be_gone(run, rewrite):
+    rewrite(run / "run.json", lambda it: it["config"].update(template="/gone/alpaca.json"))
+    assert trained_again(run).outcome == "passed"
+
+
 def trained_again(run):
     sheet = Sheet("run", Progress(enabled=False))
     train_again(run, sheet)
