@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from alpaca_lora import _files
 from alpaca_lora._seals import seal
@@ -12,7 +12,7 @@ from alpaca_lora.adapters import find_adapter, find_trained
 from alpaca_lora.adapters.conversion import LEGACY_WEIGHTS, convert_legacy_adapter, read_legacy_tensors
 from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.errors import ConfigError, ExportError, ParityError
-from alpaca_lora.exports.formats import FORMATS, Format
+from alpaca_lora.exports.formats import FORMATS, Base, Format, find_format
 from alpaca_lora.exports.hf import write_merged
 from alpaca_lora.exports.origin import Into, Origin, check_output, new_output, resolve
 from alpaca_lora.exports.parity import REPORT, Parity, check_artifact, weigh_bases
@@ -21,8 +21,6 @@ from alpaca_lora.exports.weights import DTYPES, WeightFiles
 from alpaca_lora.prompts import Template
 
 __all__ = ["ExportResult", "export", "merge_adapter", "merged_directory"]
-
-Base = Literal["original", "dequantized", "auto"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,8 @@ def export(
         ExportError: this format cannot hold this model.
         ParityError: the artefact does not compute what the adapter on its base computes; nothing is left behind.
     """
-    kind = find_format(format, dtype)
+    kind = find_format(format, dtype, base=base, llama_cpp=llama_cpp)
+    kind.check_tools(dtype, llama_cpp)
     target = check_output(output_dir)
     options = {"base_model": base_model, "template": template, "allow_incomplete": allow_incomplete}
     with open_origin(adapter_dir, near=target, **options) as origin:
@@ -120,8 +119,6 @@ def merge_adapter(
 def _choose_base(origin: Origin, base: Base, progress: Callable[[str], None]) -> tuple[Origin, dict[str, float]]:
     """Return the origin on the form of the base that is asked for, and the KL of each form if they were measured."""
     four_bits = origin.quantization.method == "nf4"
-    if base not in get_args(Base):
-        raise ConfigError(f"base must be one of {', '.join(map(repr, get_args(Base)))}, got {base!r}")
     if base == "dequantized" and not four_bits:
         raise ConfigError(
             "base 'dequantized' is for adapters trained on four bits, and this one was not: take 'original'"
@@ -226,18 +223,3 @@ def stored_dtype(directory: Path) -> str:
         name = names.get(shape.dtype, "f32")
         counts[name] = counts.get(name, 0) + shape.numel()
     return max(counts, key=lambda name: counts[name])
-
-
-def find_format(format: str, dtype: str | None) -> Format:
-    """Return a kind of artefact.
-
-    Raises:
-        ConfigError: there is no such format, or it cannot be written in this number format.
-    """
-    if format not in FORMATS:
-        raise ConfigError(f"format must be one of {', '.join(map(repr, FORMATS))}, got {format!r}")
-    kind = FORMATS[format]
-    known = (*kind.dtypes, *kind.by_llama_cpp)
-    if dtype is not None and dtype not in known:
-        raise ConfigError(f"dtype must be one of {', '.join(map(repr, known))} for {format}, got {dtype!r}")
-    return kind

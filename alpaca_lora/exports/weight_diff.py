@@ -19,6 +19,7 @@ from alpaca_lora import _files
 from alpaca_lora._seals import seal
 from alpaca_lora.errors import ExportError, ModelError
 from alpaca_lora.exports.origin import check_output, new_output
+from alpaca_lora.exports.parity import REPORT
 from alpaca_lora.exports.weights import WeightFiles, write_shards
 from alpaca_lora.models import check_documents
 
@@ -28,6 +29,7 @@ MANIFEST = "weight_diff.json"
 _FORMAT = 1
 _STEM = "weight_diff"  # not `model`, or transformers would load the difference as a model
 _SHARD_BYTES = 4 * 10**8
+_SMALL = (".jinja", ".json", ".model", ".txt")
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -130,6 +132,8 @@ def recover_weights(
     with new_output(target) as staged:
         write_shards(staged, shapes, tensor_of, written=progress, shard_bytes=_SHARD_BYTES)
         _copy_verified(manifest["files"], diff_path, staged)
+        if (staged / REPORT).is_file():  # of an export, which is sealed
+            seal(staged)
     return target
 
 
@@ -167,7 +171,7 @@ def _copy_small_files(source: Path, target: Path) -> dict[str, str]:
     """Copy configuration and tokenizer; return the SHA-256 of each."""
     digests = {}
     for path in sorted(source.iterdir()):
-        if path.is_file() and path.suffix in (".json", ".jinja", ".model") and not path.name.endswith(".index.json"):
+        if path.is_file() and path.suffix in _SMALL and not path.name.endswith(".index.json"):
             shutil.copyfile(path, target / path.name)
             digests[path.name] = _files.sha256_of(target / path.name)
     return digests

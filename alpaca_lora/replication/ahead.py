@@ -1,6 +1,6 @@
 """Before anything is done: what would be refused later, and what would be done."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,10 +9,13 @@ from alpaca_lora.config import Settings
 from alpaca_lora.errors import AlpacaLoraError, ConfigError
 from alpaca_lora.evaluation.harness import check_tasks
 from alpaca_lora.evaluation.sets import load_evaluation_set
+from alpaca_lora.evaluation.subjects import look_for
+from alpaca_lora.exports import FORMATS
 from alpaca_lora.models import EMBEDDED, locate_base_model
 from alpaca_lora.planning import plan
 from alpaca_lora.planning.shapes import is_hub_id
 from alpaca_lora.prompts import Prompter
+from alpaca_lora.records import read_dataset
 from alpaca_lora.replication.outline import Recipe
 from alpaca_lora.replication.sections import (
     CurateSection,
@@ -96,8 +99,8 @@ def all_deviations(recipe: Recipe) -> tuple[str, ...]:
 
 def _errors_of(stage: str, work: Work, *, fetch: bool = True) -> Iterator[AlpacaLoraError]:
     """Yield what a stage would refuse; without `fetch` what may look for a model on the Hub is not asked."""
-    for check in _CHECKS.get(stage, ()):
-        if not fetch and (check is _check_base or (check in _ASKING and _from_hub(getattr(work.recipe, stage)))):
+    for check in _CHECKS[stage]:
+        if not fetch and (check is _check_base or _from_hub(check, getattr(work.recipe, stage))):
             continue
         try:
             check(work)
@@ -105,13 +108,10 @@ def _errors_of(stage: str, work: Work, *, fetch: bool = True) -> Iterator[Alpaca
             yield error
 
 
-def _from_hub(section: GenerateSection | EvaluateSection) -> bool:
-    """Tell whether a model of this machine that is asked may have to be downloaded first."""
-    if isinstance(section, EvaluateSection):
-        local, models = section.judge == "local", [section.judge_model]
-    else:
-        local, models = section.teacher == "local", [section.model, section.answers, section.judge]
-    return local and any(is_hub_id(name) and not Path(name).expanduser().exists() for name in models if name)
+def _from_hub(check: Callable[[Work], None], section: Any) -> bool:
+    """Tell whether a model that a check looks at may have to be downloaded first."""
+    models = _MODELS[check](section) if check in _MODELS else ()
+    return any(is_hub_id(name) and not Path(name).expanduser().exists() for name in models if name)
 
 
 def _check_generation(work: Work) -> None:
@@ -123,6 +123,11 @@ def _check_generation(work: Work) -> None:
 def _check_joined(work: Work) -> None:
     if work.recipe.data:
         other_records(work)
+
+
+def _check_against(work: Work) -> None:
+    for name in cast("CurateSection", work.recipe.curate).against:
+        read_dataset(name, allow_empty_output=True)
 
 
 def _check_template(work: Work) -> None:
@@ -149,11 +154,30 @@ def _check_judge(work: Work) -> None:
     judge_of(cast("EvaluateSection", work.recipe.evaluate))
 
 
-_ASKING = (_check_generation, _check_judge)
-_CHECKS = {
+def _check_other(work: Work) -> None:
+    section = cast("EvaluateSection", work.recipe.evaluate)
+    if section.against is not None:
+        look_for(section.against)
+
+
+def _check_tools(work: Work) -> None:
+    for section in work.recipe.export:
+        FORMATS[section.format].check_tools(section.dtype, section.llama_cpp)
+
+
+_MODELS: dict[Callable[[Work], None], Callable[[Any], Sequence[str | None]]] = {
+    _check_generation: lambda section: (section.model, section.answers, section.judge) * (section.teacher == "local"),
+    _check_judge: lambda section: (section.judge_model,) * (section.judge == "local"),
+    _check_other: lambda section: (section.against,),
+}
+"""Which models of this machine a check looks at."""
+
+_CHECKS: dict[str, Sequence[Callable[[Work], None]]] = {
     "generate": (_check_generation, _check_joined),
+    "curate": (_check_against,),
     "finetune": (_check_template, _check_base),
-    "evaluate": (_check_set, _check_tasks, _check_judge),
+    "evaluate": (_check_set, _check_tasks, _check_judge, _check_other),
+    "export": (_check_tools,),
 }
 
 

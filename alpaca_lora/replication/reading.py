@@ -19,7 +19,7 @@ from alpaca_lora.config.packaged import PRESETS, PROFILES
 from alpaca_lora.config.sources import overlaid
 from alpaca_lora.config.yaml_files import read_settings
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.exports.recipe import find_format
+from alpaca_lora.exports.formats import find_format
 from alpaca_lora.replication.outline import Recipe, disagreements, each
 from alpaca_lora.replication.sections import SECTIONS, CurateSection, ExportSection
 
@@ -204,7 +204,7 @@ def _inner_faults(section: Settings) -> Iterator[tuple[str, str]]:
         if isinstance(section, CurateSection):
             _ = section.config
         if isinstance(section, ExportSection):
-            find_format(section.format, section.dtype)
+            find_format(section.format, section.dtype, base=section.base, llama_cpp=section.llama_cpp)
     except ConfigError as error:
         for text in str(error).splitlines():
             setting = text.split()[0].rstrip(":")

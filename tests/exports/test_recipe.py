@@ -1,12 +1,13 @@
 import json
 import shutil
+import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from alpaca_lora import export, merge_adapter
-from alpaca_lora.errors import ConfigError, EmptyAdapterError, ExportError, ParityError
+from alpaca_lora.errors import ConfigError, EmptyAdapterError, ExportError, MissingDependencyError, ParityError
 from alpaca_lora.exports import FORMATS, check_templates, read_contract
 from alpaca_lora.exports.origin import resolve
 from alpaca_lora.exports.recipe import merged_directory, open_origin, stored_dtype
@@ -28,6 +29,24 @@ def test_wrong_words_are_refused_before_anything_is_read(adapter, tmp_path):
     with pytest.raises(ConfigError, match="is not empty"):
         merge_adapter(adapter, adapter)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("format", "setting"),
+    [("adapter", {"base": "dequantized"}), ("gguf-adapter", {"llama_cpp": "/opt"}), ("hf", {"llama_cpp": "/opt"})],
+)
+def test_a_setting_that_a_format_has_no_use_for_is_refused(format, setting, adapter, tmp_path):
+    with pytest.raises(ConfigError, match=f"{next(iter(setting))} .*is of no use to {format}, which .*: leave it out"):
+        export(format, adapter, tmp_path / "out", **setting)
+
+
+def test_what_writing_needs_is_looked_for_before_anything_is_merged(adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr("alpaca_lora.exports.recipe.write_merged", lambda *_, **__: pytest.fail("it was merged"))
+    with pytest.raises(ExportError, match=r"llama-quantize of llama.cpp is needed \(only it writes q4_k_m\)"):
+        export("gguf", adapter, tmp_path / "out", dtype="q4_k_m", llama_cpp=tmp_path)
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(MissingDependencyError, match="gguf is not installed"):
+        export("ollama", adapter, tmp_path / "out")
 
 
 def test_the_usual_number_format_is_that_of_most_weights(make_base):

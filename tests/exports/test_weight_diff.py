@@ -41,7 +41,9 @@ def pair(tmp_path):
     tuned["embed"] = torch.cat([tuned["embed"], torch.ones(1, 8)])
     tuned["head"] = torch.ones(3, 8)
     tuned["scalar"] += 1e-7
-    return write(tmp_path / "tuned", tuned, **{"tokenizer.json": '{"é": 1}'}), write(tmp_path / "raw", raw)
+    return write(tmp_path / "tuned", tuned, **{"tokenizer.json": '{"é": 1}', "merges.txt": "é a"}), write(
+        tmp_path / "raw", raw
+    )
 
 
 def same_bits(first, second):
@@ -56,8 +58,9 @@ def test_the_round_trip_is_exact_to_the_bit(pair, tmp_path):
     expected, found = load_file(tuned / "model.safetensors"), load_file(again / "model.safetensors")
     assert expected.keys() == found.keys()
     assert all(same_bits(expected[name], found[name]) for name in expected)
-    assert {path.name for path in again.iterdir()} == {"model.safetensors", "config.json", "tokenizer.json"}
-    assert (again / "tokenizer.json").read_bytes() == (tuned / "tokenizer.json").read_bytes()
+    beside = ("config.json", "merges.txt", "tokenizer.json")
+    assert {path.name for path in again.iterdir()} == {"model.safetensors", *beside}
+    assert all((again / name).read_bytes() == (tuned / name).read_bytes() for name in beside)
 
 
 def test_subtracting_floats_would_not_have_been_exact(pair):

@@ -27,7 +27,9 @@ def test_a_plan_tells_memory_and_time_where_the_model_is_known(outlooks, monkeyp
 
 def test_inputs_are_shown_by_their_place_in_the_directory(outlooks):
     stages = outlooks({"generate": {}, "data": "alpaca-mini", "curate": {"against": ["a.jsonl"]}, "finetune": {}})
-    assert stages["curate"].said == ("cleans 1-generate/joined.jsonl", "drops what is like a.jsonl")
+    said = stages["curate"].said
+    assert said[:2] == ("cleans 1-generate/joined.jsonl", "drops what is like a.jsonl")
+    assert said[2].startswith("to be mended first: a.jsonl")
     assert stages["finetune"].said[0] == "smollm2-135m on 2-curate/curated.jsonl"
 
 
@@ -43,6 +45,30 @@ def test_an_evaluation_says_which_rows_and_who_judges_and_what_it_lacks(outlooks
         "judged by m",
     )
     assert said[2].startswith("to be mended first: the environment variable OPENAI_API_KEY holds no key")
+
+
+def test_what_later_stages_lack_is_said_first(outlooks, tmp_path):
+    (tmp_path / "eval.jsonl").write_text('{"instruction": "Name a river."}\n')
+    recipe = {
+        "data": "alpaca-mini",
+        "curate": {"against": [str(tmp_path / "eval.jsonl"), str(tmp_path / "evall.jsonl")]},
+        "finetune": {},
+        "evaluate": {"against": str(tmp_path / "eval.jsonl")},
+        "export": [{"format": "hf"}, {"format": "gguf", "dtype": "q4_k_m", "llama_cpp": str(tmp_path)}],
+    }
+    lacking = {
+        stage: [text for text in item.said if text.startswith("to be mended first: ")]
+        for stage, item in outlooks(recipe).items()
+    }
+    assert {stage: len(texts) for stage, texts in lacking.items()} == {
+        "curate": 1,
+        "finetune": 0,
+        "evaluate": 1,
+        "export": 1,
+    }
+    assert "evall.jsonl" in lacking["curate"][0]
+    assert "eval.jsonl" in lacking["evaluate"][0]
+    assert "llama-quantize" in lacking["export"][0]
 
 
 def test_deviations_of_the_generator_need_no_key(monkeypatch):

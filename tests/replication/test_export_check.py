@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from alpaca_lora._seals import seal
-from alpaca_lora.exports import make_weight_diff
+from alpaca_lora.exports import make_weight_diff, recover_weights
 from alpaca_lora.replication.export_check import check_export
 from alpaca_lora.replication.findings import Sheet
 from alpaca_lora.training.progress import Progress
@@ -83,6 +83,13 @@ def test_a_difference_of_weights_has_the_tensors_of_its_manifest(merged, tiny_ba
     (difference / "config.json").write_text("{}")
     seal(difference)
     assert found_in(difference).failure.found.startswith("config.json has changed")
+
+
+def test_an_export_that_was_recovered_from_a_difference_is_one_again(merged, tiny_base, found_in, tmp_path):
+    raw = shutil.copytree(tiny_base, tmp_path / "raw")
+    recovered = recover_weights(make_weight_diff(merged, raw, tmp_path / "difference"), raw, tmp_path / "recovered")
+    found = found_in(recovered)
+    assert (found.result.kind, found.outcomes) == ("export", CHECKS)
 
 
 def test_without_the_base_the_prompt_is_compared_and_the_weights_are_not(merged, replicated, rewrite, tmp_path):

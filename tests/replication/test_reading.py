@@ -119,6 +119,10 @@ def test_stages_in_another_order_are_refused(file):
             {"generate": {}, "curate": {"column_map": {"output": "answer"}}},
             "curate.column_map is for 'data', and there is none: leave it out",
         ),
+        (
+            {**SMALL, "export": {"format": "adapter", "base": "original"}},
+            "export: base 'original' is of no use to adapter, which merges nothing: leave it out",
+        ),
         ({**SMALL, "export": [{}, {"format": "hf"}]}, "export: 'hf' is asked for twice; keep one"),
         ({**SMALL, "deviations": "none"}, "deviations must be a list of texts, got 'none' (text)"),
         ({**SMALL, "export": "hf"}, "export must be a mapping of settings, got 'hf' (text)"),
