@@ -102,6 +102,7 @@ class GenerateOptions:
 def generate_records(options: GenerateOptions) -> int:
     """Run one session of generation, and return 0 when it is complete, 3 when the same command can go on."""
     from alpaca_lora.selfinstruct import generate_instructions, prepare_generation, render_generation
+    from alpaca_lora.selfinstruct.summary import CHANGES
 
     config = options.config
     teacher, answers, judge = select_teachers(
@@ -128,7 +129,8 @@ def generate_records(options: GenerateOptions) -> int:
     else:
         _print_lines(render_generation(result.summary, output_dir=options.output_dir))
     if result.status != "completed":
-        print(f"note: not complete ({result.status}); the same command goes on", file=sys.stderr)
+        change = CHANGES.get(result.status, "")
+        print(f"note: not complete ({result.status}): go on with the same command{change}", file=sys.stderr)
     return 0 if result.status == "completed" else _RESUMABLE
 
 
@@ -151,7 +153,7 @@ def _render_plan(prepared: "Preparation") -> str:
     cost = f"{worst.tokens:,} tokens" + ("" if prepared.tasks.price is None else f", {usd(worst.usd)}")
     lines = [
         f"{prepared.config.num:,} rows, {', '.join(f'{role} by {model}' for role, model in prepared.models.items())}",
-        f"a request for tasks costs at most {cost}",
+        f"the first request for tasks costs at most {cost}",
     ]
     if budget.usd is not None and worst.usd:
         lines.append(f"a budget of {usd(budget.usd)} holds {int(budget.usd / worst.usd):,} such requests at least")

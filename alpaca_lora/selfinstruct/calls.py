@@ -135,7 +135,7 @@ class Caller:
                 tries += 1
                 if fault.kind == "unfit" and smaller is not None:
                     request, smaller = smaller, None
-                elif fault.kind == "unfit" or tries >= _MOST_TRIES:
+                elif fault.kind == "unfit" or (tries >= _MOST_TRIES and not self._silent(key, tries)):
                     self.ledger.skip(key, fault.kind)
                 else:
                     await self._recover(fault, tries)
@@ -199,7 +199,7 @@ class Caller:
         elif fault.kind == "quota":
             self.halt(Stop("quota", str(fault)))
         self._failures += 1
-        if self._failures >= _PATIENCE * self.limits.concurrency:
+        if tries >= _MOST_TRIES or self._failures >= _PATIENCE * self.limits.concurrency:
             self.halt(Stop("unavailable", f"{fault}; {self._failures} attempts in a row had no answer"))
         if self._end:
             raise self._end
@@ -207,6 +207,13 @@ class Caller:
         if fault.retry_after is not None:
             pause = min(fault.retry_after, _LONGEST_WAIT_SECONDS) * random.uniform(1, 1.1)
         await self._sleep(pause)
+
+    def _silent(self, key: str, tries: int) -> bool:
+        """Tell whether nobody was answered since a request was first tried, so that it is not to blame.
+
+        A request that outlives two sessions in this way is given up all the same.
+        """
+        return self._failures >= tries - 1 and self.ledger.fruitless[key] < 2 * _MOST_TRIES
 
     async def _sleep(self, seconds: float) -> None:
         """Wait, but no longer than the run may take; after that nothing more is sent."""

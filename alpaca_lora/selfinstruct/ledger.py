@@ -12,6 +12,7 @@ of one request once, and says so with the header `Idempotent-Replayed`, clears t
 import json
 import secrets
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -96,6 +97,9 @@ class Ledger:
 
     faults: dict[str, int] = field(default_factory=dict)
     """Attempts without an answer, by kind of fault."""
+
+    fruitless: Counter[str] = field(default_factory=Counter)
+    """The same, by request."""
 
     attempts: int = 0
     _stream: Any = None
@@ -215,6 +219,7 @@ class Ledger:
                 self._settle(request, event)
             else:
                 self.faults[event["kind"]] = self.faults.get(event["kind"], 0) + 1
+                self.fruitless[request] += 1
 
     def _settle(self, request: str, event: dict[str, Any]) -> None:
         self.settled += _read(event)

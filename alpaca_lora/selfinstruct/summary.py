@@ -10,10 +10,13 @@ from alpaca_lora.selfinstruct.calls import Status
 from alpaca_lora.selfinstruct.choosing import Decision
 from alpaca_lora.selfinstruct.ledger import Booking, Budget
 
-__all__ = ["ALPACA_USD_PER_ROW", "Coverage", "Forecast", "GenerationSummary", "render_generation", "usd"]
+__all__ = ["ALPACA_USD_PER_ROW", "CHANGES", "Coverage", "Forecast", "GenerationSummary", "render_generation", "usd"]
 
 ALPACA_USD_PER_ROW = Decimal("0.0096")
 """At most: Stanford names less than $500 for its 52,002 rows."""
+
+CHANGES = {"budget": ", with a larger budget", "dry": ", with a larger --patience", "pilot": ", without --pilot"}
+"""What the same command needs to go on where it ended, if that is anything, by status."""
 
 _SHOWN = 12
 
@@ -201,8 +204,7 @@ def _next(summary: GenerationSummary, output_dir: str) -> Iterator[str]:
     if summary.kept:
         yield f"try it      alpaca-lora finetune --data {output_dir}/records.jsonl"
     if summary.status != "completed":
-        change = {"budget": ", with a larger budget", "dry": ", with a larger --patience", "pilot": ", without --pilot"}
-        yield f"go on       the same command{change.get(summary.status, '')}; no answer is paid twice"
+        yield f"go on       the same command{CHANGES.get(summary.status, '')}; no answer is paid twice"
 
 
 def _first_word(instruction: str) -> str:

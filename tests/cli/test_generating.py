@@ -47,13 +47,13 @@ def test_what_ends_early_ends_with_3_and_says_how_to_go_on(generate, server, cap
     assert generate(server, "--num", "500", "--budget-tokens", "12000") == 3
     said = capsys.readouterr()
     assert "budget: " in said.out
-    assert said.err.endswith("note: not complete (budget); the same command goes on\n")
+    assert said.err.endswith("note: not complete (budget): go on with the same command, with a larger budget\n")
 
 
 def test_a_dry_run_shows_the_first_request_and_sends_none(generate, server, capsys, tmp_path):
     assert generate(server, "--budget-tokens", "100000", "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "a request for tasks costs at most " in said
+    assert "the first request for tasks costs at most " in said
     assert "the first request:\nYou write tasks" in said
     assert server.seen == []
     assert not (tmp_path / "run").exists()

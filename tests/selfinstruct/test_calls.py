@@ -263,6 +263,37 @@ def test_a_teacher_that_stays_silent_ends_the_run_and_the_same_run_goes_on_later
     assert (stop, len(answers)) == (None, 10)
 
 
+class Mute(Actor):
+    """A teacher that does not answer some requests."""
+
+    def __init__(self, *mute):
+        super().__init__()
+        self.mute = mute
+
+    async def answer(self, request):
+        if request.key.rpartition("/")[2] in self.mute:
+            self.sent.append(request.key)
+            raise Fault("server", "502", billed=False)
+        return await super().answer(request)
+
+
+@pytest.mark.catalogue(112)
+def test_an_outage_that_meets_one_request_alone_ends_the_run_and_gives_nothing_up(tmp_path):
+    ledger, _, stop = session(tmp_path / "a.jsonl", Mute("0"), Budget(), 1, concurrency=8)
+    assert (stop.status, ledger.skipped) == ("unavailable", {})
+    ledger, answers, stop = session(tmp_path / "a.jsonl", Actor(), Budget(), 1)
+    assert (stop, len(answers), ledger.skipped) == (None, 1, {})
+
+
+@pytest.mark.parametrize(("requests", "sessions"), [(60, 1), (1, 2)])
+def test_a_request_that_is_itself_to_blame_is_given_up(tmp_path, requests, sessions):
+    for number in range(1, sessions + 1):
+        actor = Mute("0")
+        ledger, _, stop = session(tmp_path / "a.jsonl", actor, Budget(), requests, concurrency=8)
+        assert (ledger.skipped, stop is None) == (({"tasks/0": "server"}, True) if number == sessions else ({}, False))
+    assert len(actor.sent) >= 20
+
+
 def test_no_minute_holds_more_requests_or_tokens_than_it_may(tmp_path, monkeypatch):
     monkeypatch.setattr("alpaca_lora.selfinstruct.calls._MINUTE", 0.2)
     for name, limit in (("a", {"requests_per_minute": 3}), ("b", {"tokens_per_minute": 450})):
