@@ -122,8 +122,8 @@ def _guarded(check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
         yield from check()
     except Exception as error:
         name = check.__name__.strip("_").replace("_", " ")
-        fix = f"run  pip install --upgrade --force-reinstall {_SELF}  in a fresh environment"
-        yield Check(name, "broken", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", fix)
+        found = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        yield Check(name, "broken", found, f"install {_SELF} once more, into a fresh environment")
 
 
 def _device() -> Iterator[Check]:

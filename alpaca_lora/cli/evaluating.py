@@ -1,6 +1,7 @@
 """Evaluation from the command line: of an adapter, or win rates from stored verdicts, as a table or as JSON."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -10,6 +11,7 @@ import tyro
 from alpaca_lora.cli.conversation import text_flag
 from alpaca_lora.cli.generating import setting_flags
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
+from alpaca_lora.errors import ConfigError
 from alpaca_lora.reporting.wording import count, printable, with_interval
 
 if TYPE_CHECKING:
@@ -106,9 +108,14 @@ def report_win_rates(options: EvaluateOptions) -> int:
 
     Raises:
         RecordError: files that are no verdicts.
-        ConfigError: no verdict of a model has a preference, or variants of another baseline.
+        ConfigError: nothing can be scored: no verdict has a preference, or the variants are of another baseline.
     """
-    scored = list(_score(options))
+    refused: list[str] = []
+    scored = list(_score(options, refused))
+    if not scored:
+        raise ConfigError("\n".join(refused))
+    for text in refused:
+        print(f"note: {printable(text)}", file=sys.stderr)
     if options.json:
         for item in scored:
             print(json.dumps({"file": item.file, "dataset": item.dataset} | item.rate.to_json(), allow_nan=False))
@@ -117,19 +124,28 @@ def report_win_rates(options: EvaluateOptions) -> int:
     return 0
 
 
-def _score(options: EvaluateOptions) -> Iterator[_Scored]:
+def _score(options: EvaluateOptions, refused: list[str]) -> Iterator[_Scored]:
+    """Yield every rate there is, and note of which files and datasets there is none, with the reason."""
     from alpaca_lora.evaluation import load_annotations, measure_win_rate
 
     variants = [item for path in options.variants for item in load_annotations(path)]
+
+    def score(path: str, dataset: str | None, rows: "Sequence[Annotation]") -> list[_Scored]:
+        try:
+            return [_Scored(path, dataset, measure_win_rate(rows, variants=variants))]
+        except ConfigError as error:
+            refused.append(f"{path}: {f'{dataset}: ' if dataset else ''}{error}")
+            return []
+
     for path in options.annotations:
         models: dict[tuple[str, str, str], list[Annotation]] = {}
         for item in load_annotations(path):
             models.setdefault((item.generator_2, item.generator_1, item.annotator), []).append(item)
         for rows in models.values():
-            yield _Scored(path, None, measure_win_rate(rows, variants=variants))
-            for name in dict.fromkeys(item.dataset for item in rows) if options.by_dataset else ():
-                part = [item for item in rows if item.dataset == name]
-                yield _Scored(path, name, measure_win_rate(part, variants=variants))
+            whole = score(path, None, rows)
+            yield from whole
+            for name in dict.fromkeys(item.dataset for item in rows) if whole and options.by_dataset else ():
+                yield from score(path, name, [item for item in rows if item.dataset == name])
 
 
 def _render(scored: Sequence[_Scored]) -> Iterator[str]:

@@ -51,9 +51,12 @@ def check_tasks(names: Sequence[str]) -> None:
         names: tasks, groups and tags of the harness, or YAML files.
 
     Raises:
-        ConfigError: there is no such task; the message names similar ones.
+        ConfigError: there is no such task, where the message names similar ones, or two have the same name.
         MissingDependencyError: lm-eval is not installed.
     """
+    titles = [title_of(name) for name in names]
+    if twice := sorted({title for title in titles if titles.count(title) > 1}):
+        raise ConfigError(f"several tasks are called {', '.join(twice)}: name each once, and rename files of one name")
     manager = _manager(names)
     known = manager.all_tasks
     unknown = [name for name in names if not _is_file(name) and not manager.match_tasks([name])]

@@ -109,7 +109,8 @@ def _compare_answers(directory: Path, rows: _Rows) -> str:
 def _by_model(directory: Path, names: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = {name: {"loss": [], "answers": []} for name in names}
     for piece, value in _pieces(directory).items():
-        name, kind, _ = piece.rsplit("/", 2)
+        name = max((name for name in names if piece.startswith(f"{name}/")), key=len)
+        kind = piece.removeprefix(f"{name}/").partition("/")[0]
         if kind == "loss":
             found[name]["loss"] += value
         elif kind == "answers":

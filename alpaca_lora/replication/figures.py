@@ -105,9 +105,14 @@ def _evaluation(directory: Path, work: Work) -> _Read:
     facts = {"rows": f"{count(found['set']['rows'])}, none of them trained on"}
     headline = (count(found["set"]["rows"]), "rows evaluated on")
     for measure in map(Measure.from_json, found["measures"]):
-        values = [written(measure, one.value) for one in reversed([*measure.estimates.values()])]
-        said = " → ".join(values) if len(values) == 2 else ", ".join(values)
+        values = {name: written(measure, one.value) for name, one in reversed(measure.estimates.items())}
         differences = [written_difference(measure, item) for item in measure.differences[:1]]
+        if len(values) == 2:
+            said = " → ".join(values.values())
+        else:
+            said = ", ".join(f"{name} {value}" for name, value in values.items())
+            pairs = zip(measure.differences, differences, strict=False)
+            differences = [f"{item.model} against {item.against} {text}" for item, text in pairs]
         facts[measure.quantity.title] = "; ".join((said, *differences))
         if measure.quantity.key == "loss" and differences:
             headline = (said, f"loss on {count(measure.rows)} rows, {differences[0]}")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from string import Template
 
+from alpaca_lora.prompts.pattern import fill, scan
 from alpaca_lora.reporting.cautions import list_cautions
 from alpaca_lora.reporting.summary import AnswerPair, DataSummary, RunSummary
 from alpaca_lora.reporting.wording import (
@@ -52,7 +53,7 @@ def render_card(summary: RunSummary, *, picture: str | None = None) -> str:
         picture=f"![Training and held-out loss over the optimizer steps]({picture})\n\n" if picture else "",
         results=_paragraphs(_results(summary), _bullets(map(unmarked, list_cautions(summary)))),
         example_instruction=_python(instruction),
-        example_prompt=_python(summary.prompt_no_input.replace("{instruction}", instruction)),
+        example_prompt=_python(fill(scan(summary.prompt_no_input)[0], {"instruction": instruction, "input": ""})),
         imports=_imports(summary),
         base_argument=_base_argument(summary),
         prompts=_prompts(summary),
@@ -123,6 +124,8 @@ def _prompts(summary: RunSummary) -> str:
         if pattern
     )
     introduction = f"The {_code(public_name(summary.template))} template; the braces are where the record goes."
+    if any(brace in pattern for pattern in patterns.values() for brace in ("{{", "}}")):
+        introduction += " A doubled brace stands for a single one."
     return _paragraphs(introduction, *fences)
 
 
@@ -184,8 +187,9 @@ def _paragraphs(*blocks: str) -> str:
 
 
 def _python(text: str) -> str:
-    """Write a Python string literal; JSON's escapes are a subset of Python's, but for lone surrogates."""
-    return json.dumps(visible(text), ensure_ascii=False)
+    """Write a Python string literal that is this very text; what a terminal or a page would act on is escaped."""
+    literal = json.dumps(text, ensure_ascii=False)  # its escapes are a subset of Python's
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in literal)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -75,7 +75,10 @@ class Chat:
         """Return the next line, half characters replaced; None when the person leaves."""
         try:
             return self._ask(prompt).encode("utf-8", "replace").decode("utf-8")
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
+            return None
+        except KeyboardInterrupt as error:
+            _end_if_told_to(error)
             return None
 
     def _obey(self, command: str, argument: str) -> None:
@@ -103,7 +106,8 @@ class Chat:
                     self._sink.write(visible(last.text[shown:]))
                     self._sink.flush()
                     shown = len(last.text)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            _end_if_told_to(error)
             self._say("\n(stopped)")
             return
         if last is not None and not last.text:
@@ -149,6 +153,12 @@ class Chat:
     def _say(self, text: str) -> None:
         self._sink.write(text + "\n")
         self._sink.flush()
+
+
+def _end_if_told_to(error: KeyboardInterrupt) -> None:
+    """Let another signal than Ctrl-C, which a command line makes a kind of it, end the session."""
+    if type(error) is not KeyboardInterrupt:
+        raise error
 
 
 def _parsed(name: str, value: str) -> Any:

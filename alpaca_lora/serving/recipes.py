@@ -14,6 +14,7 @@ from alpaca_lora.adapters import Sidecar, find_adapter, read_sidecar
 from alpaca_lora.adapters.peft_config import read_config
 from alpaca_lora.errors import AdapterError, ConfigError
 from alpaca_lora.models import EMBEDDED, EMBEDDED_HUB_ID
+from alpaca_lora.planning.shapes import is_hub_id
 from alpaca_lora.prompts import Prompter
 
 __all__ = ["PROGRAMS", "recipe"]
@@ -77,12 +78,15 @@ def _vllm(directory: Path, sidecar: Sidecar) -> tuple[str, str]:
     config = read_config(directory)
     rank = max([config.r, *(config.rank_pattern or {}).values()])
     limit = min((allowed for allowed in _RANKS if allowed >= rank), default=rank)
-    base, name = sidecar.base_model, "alpaca"
+    base, name, revision = sidecar.base_model, "alpaca", ""
     note = ""
+    if is_hub_id(base) and not Path(base).exists():
+        base, _, revision = base.partition("@")
     if base == EMBEDDED:
         base = EMBEDDED_HUB_ID
         note = "# the embedded base is this model, dequantised from four bits: answers can differ a little\n"
     arguments = ["vllm", "serve", base, "--enable-lora", "--lora-modules", f"{name}={directory}"]
+    arguments += ["--revision", revision] if revision else []
     arguments += ["--max-lora-rank", str(limit), "--generation-config", "vllm", "--port", str(_PORT)]
     if (directory / "chat_template.jinja").is_file():
         arguments += ["--chat-template", str(directory / "chat_template.jinja")]

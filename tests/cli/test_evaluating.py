@@ -90,6 +90,17 @@ def test_a_judge_that_takes_the_first_answer_is_noted(write, capsys):
     assert "win rate without the order 50.0 (" in shown
 
 
+def test_what_has_no_preference_takes_no_other_rate_away(write, capsys):
+    write("a.json", [row(n, None if n % 2 else 2) for n in range(4)] + [row(n, None, model="mute") for n in range(2)])
+    assert main(["evaluate", "--annotations", "a.json", "--by-dataset", "--json"]) == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["dataset"] for line in said.out.splitlines()] == [None, "part 0"]
+    assert said.err.splitlines() == [
+        "note: a.json: part 1: no comparison of 'new' with 'old' has a preference; judge them again",
+        "note: a.json: no comparison of 'mute' with 'old' has a preference; judge them again",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

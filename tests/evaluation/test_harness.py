@@ -166,6 +166,14 @@ def test_an_unknown_task_is_refused_with_names_that_exist():
         check_tasks(["zzz"])
 
 
+def test_two_tasks_of_one_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "sums.yaml").write_text("task: sums")
+    with pytest.raises(ConfigError, match=r"several tasks are called sums: name each once, and rename files"):
+        check_tasks([str(tmp_path / "a/sums.yaml"), str(tmp_path / "b/sums.yaml")])
+
+
 def test_an_evaluation_has_the_tasks_beside_its_own_measures(subject, task, tmp_path, monkeypatch):
     from alpaca_lora import evaluate
     from alpaca_lora.records import save_records

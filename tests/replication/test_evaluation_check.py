@@ -1,8 +1,11 @@
 """The figures of an evaluation are computed again from its answers, and the win rate from the judge's words."""
 
+import json
 import re
 
 import pytest
+
+from alpaca_lora.replication.evaluation_check import _by_model
 
 CHECKS = dict.fromkeys(("files", "contract", "answers", "figures", "judge"), "passed")
 
@@ -66,6 +69,22 @@ def test_an_evaluation_of_an_earlier_version_is_checked_as_far_as_it_goes(evalua
     found = found_in(copy_of(evaluation, lambda it: (it / "rows.jsonl").unlink()))
     assert found.outcomes == CHECKS | {"answers": "not checked", "figures": "not checked"}
     assert "there is no rows.jsonl" in found.said["answers"]
+
+
+def test_pieces_of_tasks_are_told_from_answers_by_the_name_of_the_model(tmp_path):
+    pieces = {
+        "org/name/loss/0": [[1.0, 2, True]],
+        "org/name/answers/1": [["A river. ", 3, True]],
+        "org/name/task/loss/sums.yaml": {"figures": {}},
+        "org/name/task/answers/0": {"figures": {}},
+    }
+    lines = (json.dumps({"piece": piece, "value": value}) + "\n" for piece, value in pieces.items())
+    (tmp_path / "journal.jsonl").write_text("".join(lines))
+    found = _by_model(tmp_path, ["org", "org/name"])
+    assert found == {
+        "org": {"loss": [], "answers": []},
+        "org/name": {"loss": [[1.0, 2, True]], "answers": [("A river.", True)]},
+    }
 
 
 def _first(row):

@@ -73,6 +73,16 @@ def test_the_code_of_the_card_is_python_with_the_exact_prompt(summary: RunSummar
     ]
 
 
+def test_the_example_is_the_prompt_itself_whatever_stands_in_it(summary: RunSummary) -> None:
+    template = 'Answer as {{"a": 1}}.\r\n{instruction}\u202e\x9b\U0001f999\nAnswer:'
+    card = render_card(replace(summary, prompt_no_input=template))
+    (literal,) = re.findall("^prompt = (.*)$", card, flags=re.MULTILINE)
+    assert ast.literal_eval(literal) == 'Answer as {"a": 1}.\r\nName two primary colours.\u202e\x9b\U0001f999\nAnswer:'
+    assert "\u202e" not in literal
+    assert "A doubled brace stands for a single one." in card
+    assert "doubled" not in render_card(summary)
+
+
 @pytest.mark.parametrize(
     ("base_model", "hub_id", "argument"),
     [

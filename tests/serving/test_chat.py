@@ -81,6 +81,15 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_session(assistant: Assistant):
     assert scripted.asked == [("one", ""), ("two", "")]
 
 
+def test_another_signal_ends_the_session(assistant: Assistant):
+    class Terminated(KeyboardInterrupt):
+        """What a command line makes of SIGTERM."""
+
+    for scripted, lines in ((Scripted(assistant, "Once upon", Terminated), ("one",)), (assistant, (Terminated,))):
+        with pytest.raises(Terminated):
+            converse(scripted, *lines)
+
+
 def test_ctrl_c_stops_the_real_model(assistant: Assistant):
     class Interrupting(io.StringIO):
         def flush(self) -> None:

@@ -44,6 +44,16 @@ def test_vllm_gets_base_adapter_rank_and_template(adapter: Path, tiny_base: Path
     assert options["--chat-template"] == str(adapter / "chat_template.jinja")
 
 
+def test_a_base_of_the_hub_is_served_at_its_revision(adapter: Path, tmp_path: Path):
+    pinned = shutil.copytree(adapter, tmp_path / "pinned")
+    sidecar = json.loads((pinned / "alpaca_lora.json").read_text())
+    (pinned / "alpaca_lora.json").write_text(json.dumps(sidecar | {"base_model": "org/name@v1"}))
+    serve, *_ = commands(recipe(pinned, "vllm"))
+
+    assert serve[:3] == ["vllm", "serve", "org/name"]
+    assert serve[serve.index("--revision") + 1] == "v1"
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_template_renders_a_message_as_the_prompt_of_the_training(
     adapter: Path, assistant: Assistant, program: str
