@@ -29,7 +29,7 @@ def test_inputs_are_shown_by_their_place_in_the_directory(outlooks):
     stages = outlooks({"generate": {}, "data": "alpaca-mini", "curate": {"against": ["a.jsonl"]}, "finetune": {}})
     said = stages["curate"].said
     assert said[:2] == ("cleans 1-generate/joined.jsonl", "drops what is like a.jsonl")
-    assert said[2].startswith("to be mended first: a.jsonl")
+    assert said[2].startswith("to be mended first: cannot read a.jsonl")
     assert stages["finetune"].said[0] == "smollm2-135m on 2-curate/curated.jsonl"
 
 
@@ -48,7 +48,7 @@ def test_an_evaluation_says_which_rows_and_who_judges_and_what_it_lacks(outlooks
 
 
 def test_what_later_stages_lack_is_said_first(outlooks, tmp_path):
-    (tmp_path / "eval.jsonl").write_text('{"instruction": "Name a river."}\n')
+    (tmp_path / "eval.jsonl").write_text('{"instruction": "Name a river.", "output": "The Nile."}\n')
     recipe = {
         "data": "alpaca-mini",
         "curate": {"against": [str(tmp_path / "eval.jsonl"), str(tmp_path / "evall.jsonl")]},
