@@ -2,16 +2,19 @@
 
 Run:  python benchmarks/training_speed/scaling.py [--only 135M,1.1B]     (7B writes 13.5 GB of random weights once)
 
-Every line is a process of its own. Shapes other than 135M have random weights, so their losses mean nothing.
+Every line is a process of its own, and in the README as soon as it is measured; what is not asked for stays as it was
+measured last. Shapes other than 135M have random weights, so their losses mean nothing.
 """
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import environments
 import provenance
 import report
+import results
 import run
 
 NF4 = {"quantization": "nf4"}
@@ -24,6 +27,9 @@ CASES: list[dict[str, Any]] = [
     NF4 | {"shape": "1.1B", "length": 512, "row_tokens": 2048, "settings": UNCACHED},
     NF4 | {"shape": "7B", "length": 512, "row_tokens": 1024, "settings": CHECKPOINTED, "steps": 2},
 ]
+
+OPTIONAL = ("quantization", "settings", "steps")
+RESULTS = Path(__file__).parent / "results" / "scaling"
 
 
 def measure(case: dict[str, Any], precision: str) -> dict[str, Any]:
@@ -68,14 +74,28 @@ def main() -> None:
     parser.add_argument("--only", type=lambda text: text.split(","), default=["135M", "1.1B", "7B"])
     parser.add_argument("--precision", choices=["bf16", "fp32"], default=provenance.fastest_precision())
     given = parser.parse_args()
-    cells = []
-    for case in CASES:
+    cells = earlier_cells(given.precision)
+    content = run.stamp([]) | {"precision": given.precision}  # once, since what is published changes the tree
+    for place, case in enumerate(CASES):
         if case["shape"] in given.only:
-            cells.append(measure(case, given.precision))
-            print(json.dumps(cells[-1]), flush=True)
-    content = run.stamp(cells) | {"precision": given.precision}
-    intro = f"{content['date']}, {given.precision}."
-    report.publish_table("scaling", content, f"{intro}\n\n{table(cells, given.precision)}")
+            cell = measure(case, given.precision) | {"date": content["date"], "commit": content["commit"]}
+            print(json.dumps(cell), flush=True)
+            cells[place] = cell
+            content["cells"] = [cells[number] for number in sorted(cells)]
+            intro = f"{content['date']}, {given.precision}; date and commit of each line are in the result file."
+            report.publish_table("scaling", content, f"{intro}\n\n{table(content['cells'], given.precision)}")
+
+
+def earlier_cells(precision: str) -> dict[int, dict[str, Any]]:
+    """Return what was measured last of the cases, by place."""
+    found = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        content = results.read(path)
+        for cell in content["cells"] if content["precision"] == precision else ():
+            own = {name: value for name, value in cell.items() if name in ("shape", "length", "row_tokens", *OPTIONAL)}
+            if "commit" in cell and own in CASES:
+                found[CASES.index(own)] = cell
+    return found
 
 
 if __name__ == "__main__":
