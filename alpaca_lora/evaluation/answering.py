@@ -30,7 +30,7 @@ from alpaca_lora.models import (
 from alpaca_lora.training.encoding import EncodedRow, Rejection, encode_records
 from alpaca_lora.training.progress import Progress
 
-__all__ = ["Answered", "Journal", "ask", "list_misfits"]
+__all__ = ["Answered", "Journal", "ask", "list_misfits", "stored_answers"]
 
 _SCORED_TOGETHER = 32
 
@@ -96,7 +96,7 @@ def list_misfits(subject: Subject, tasks: Sequence[Task], config: EvaluationConf
 
 
 def ask(
-    subject: Subject | StoredAnswers,
+    subject: Subject,
     tasks: Sequence[Task],
     journal: Journal,
     config: EvaluationConfig,
@@ -116,18 +116,12 @@ def ask(
     Raises:
         NonFiniteLossError: the model computes NaN or infinity.
     """
-    if isinstance(subject, StoredAnswers):
-        return Answered(tuple(subject.answer(tasks)), (None,) * len(tasks), (None,) * len(tasks))
     rows = [row for row in _encode(subject, tasks, positions_of(subject.base_dir)) if isinstance(row, EncodedRow)]
-    scored = [place for place, task in enumerate(tasks) if task.record.output.strip()]
-    by_length = sorted(range(len(tasks)), key=lambda place: rows[place].labels.count(IGNORED))
-    work = [("loss", part) for part in _parts(scored, _SCORED_TOGETHER)]
-    work += [("answers", part) for part in _parts(by_length, config.batch_size)]
-    names = [f"{subject.name}/{kind}/{number}" for number, (kind, _) in enumerate(work)]
-    if any(name not in journal.pieces for name in names):
+    work = _divide(subject.name, tasks, rows, config.batch_size)
+    if any(name not in journal.pieces for name in work):
         display.stage(f"asking {subject.name}")
         model = opened()
-        for done, (name, (kind, part)) in enumerate(zip(names, work, strict=True), start=1):
+        for done, (name, (kind, part)) in enumerate(work.items(), start=1):
             if name not in journal.pieces:
                 said = (
                     _score(model, subject, [rows[n] for n in part])
@@ -138,7 +132,7 @@ def ask(
             display.advance(done, len(work))
     losses: dict[int, Any] = {}
     responses: dict[int, Any] = {}
-    for name, (kind, part) in zip(names, work, strict=True):
+    for name, (kind, part) in work.items():
         into, kept = (losses, RowLoss) if kind == "loss" else (responses, Response)
         into.update(zip(part, (kept(*values) for values in journal.pieces[name]), strict=True))
     every = range(len(tasks))
@@ -149,9 +143,25 @@ def ask(
     )
 
 
+def stored_answers(stored: StoredAnswers, tasks: Sequence[Task]) -> Answered:
+    """Return what a model that is not here said to every row."""
+    return Answered(tuple(stored.answer(tasks)), (None,) * len(tasks), (None,) * len(tasks))
+
+
 def _encode(subject: Subject, tasks: Sequence[Task], room: int) -> list[EncodedRow | Rejection]:
     records = [task.record for task in tasks]
     return list(encode_records(records, subject.prompter, subject.tokenizer, max_length=room))
+
+
+def _divide(
+    model: str, tasks: Sequence[Task], rows: Sequence[EncodedRow], batch_size: int
+) -> dict[str, tuple[str, Sequence[int]]]:
+    """Return the pieces of the work by name: their kind, and the places of their rows."""
+    scored = [place for place, task in enumerate(tasks) if task.record.output.strip()]
+    by_length = sorted(range(len(tasks)), key=lambda place: rows[place].labels.count(IGNORED))
+    work = [("loss", part) for part in _parts(scored, _SCORED_TOGETHER)]
+    work += [("answers", part) for part in _parts(by_length, batch_size)]
+    return {f"{model}/{kind}/{number}": (kind, part) for number, (kind, part) in enumerate(work)}
 
 
 def _parts(places: Sequence[int], size: int) -> list[Sequence[int]]:

@@ -102,4 +102,6 @@ class EvaluationResult:
 
 
 def _described(trained: TrainingData | None) -> dict[str, Any] | None:
-    return trained and {"name": public_name(trained.name), "sha256": trained.sha256, "rows": len(trained.records)}
+    if trained is None:
+        return None
+    return {"name": public_name(trained.name), "sha256": trained.sha256, "rows": len(trained.records)}

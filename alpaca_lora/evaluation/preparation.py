@@ -89,8 +89,7 @@ def prepare_evaluation(
     trained = find_training_data(find_adapter(Path(adapter).expanduser()), trained_on)
     evaluated = _held_out(evaluated, trained)
     other_trained = _training_data_of(asked[2:])
-    known = {"": trained, **{f" of {item.name}": other_trained for item in asked[2:]}}
-    dropped = _refuse(evaluated.tasks, known, asked, config, display)
+    dropped = _refuse(evaluated.tasks, {"": trained, f" of {asked[-1].name}": other_trained}, asked, config, display)
     kept = _draw([place for place in range(len(evaluated.tasks)) if place not in dropped], config)
     if not kept:
         raise RecordError(

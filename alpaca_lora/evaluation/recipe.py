@@ -14,7 +14,7 @@ from alpaca_lora.config import EvaluationConfig, JudgeConfig
 from alpaca_lora.errors import ConfigError, CoverageError
 from alpaca_lora.evaluation import JudgeResult, judge_outputs
 from alpaca_lora.evaluation.annotations import load_annotations, save_model_outputs
-from alpaca_lora.evaluation.answering import Answered, Journal, ask
+from alpaca_lora.evaluation.answering import Answered, Journal, ask, stored_answers
 from alpaca_lora.evaluation.examples import compare_lengths, pick_examples
 from alpaca_lora.evaluation.harness import measure_tasks, run_task, title_of
 from alpaca_lora.evaluation.judge import check_judge
@@ -116,11 +116,13 @@ def _ask_one(
     plan: Plan, item: Subject | StoredAnswers, journal: Journal, display: Progress
 ) -> tuple[Answered, dict[str, Any]]:
     """Let one model answer and do the tasks of the harness; it is loaded once, and only if something is left to do."""
+    if isinstance(item, StoredAnswers):
+        return stored_answers(item, plan.kept), {}
     with contextlib.ExitStack() as stack:
-        opened = functools.cache(lambda: stack.enter_context(item.open()) if isinstance(item, Subject) else None)
+        opened = functools.cache(lambda: stack.enter_context(item.open()))
         answered = ask(item, plan.kept, journal, plan.config, display, opened)
         said = {}
-        for task in plan.tasks if isinstance(item, Subject) else ():
+        for task in plan.tasks:
             piece = f"{item.name}/task/{task}"
             if piece not in journal.pieces:
                 display.stage(f"{item.name}: {task}")

@@ -105,7 +105,7 @@ def _evaluation(directory: Path, work: Work) -> _Read:
     facts = {"rows": f"{count(found['set']['rows'])}, none of them trained on"}
     headline = (count(found["set"]["rows"]), "rows evaluated on")
     for measure in map(Measure.from_json, found["measures"]):
-        values = {name: written(measure, one.value) for name, one in reversed(measure.estimates.items())}
+        values = {name: written(measure, one.value) for name, one in reversed([*measure.estimates.items()])}
         differences = [written_difference(measure, item) for item in measure.differences[:1]]
         if len(values) == 2:
             said = " → ".join(values.values())
