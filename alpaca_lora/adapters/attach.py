@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, replace_lora_weights_loftq
 from peft.optimizers import create_loraplus_optimizer
+from peft.tuners.lora import LoraLayer
 
 from alpaca_lora.config import LoraSettings
 from alpaca_lora.errors import ConfigError
@@ -49,10 +50,20 @@ def attach_adapter(model: Any, settings: LoraSettings, *, base_dir: str) -> Peft
         adapted = get_peft_model(model, config)
     if settings.init == "loftq":
         replace_lora_weights_loftq(adapted, model_path=f"{base_dir}/model.safetensors")
+        _take_out_scale(adapted)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return adapted
+
+
+@torch.no_grad()
+def _take_out_scale(adapted: PeftModel) -> None:
+    """Divide the B matrices by the scale of their layer, which PEFT 0.21 leaves out: LoftQ would correct twice."""
+    for module in adapted.modules():
+        if isinstance(module, LoraLayer):
+            for name, up in module.lora_B.items():
+                up.weight /= module.scaling[name]
 
 
 @contextlib.contextmanager
