@@ -5,7 +5,7 @@ from alpaca_lora.planning.fitting import Fix, settle_memory
 from alpaca_lora.planning.forecast import Estimate, estimate, plan
 from alpaca_lora.planning.memory import Item, checkpoint_bytes
 from alpaca_lora.planning.presets import Preset, available_presets, preset
-from alpaca_lora.planning.shapes import ModelShape, available_shapes, config_of, shape_of
+from alpaca_lora.planning.shapes import ModelShape, available_shapes, config_of, refuse_quantised, shape_of
 from alpaca_lora.planning.validation import validation_count
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "estimate",
     "plan",
     "preset",
+    "refuse_quantised",
     "settle_memory",
     "shape_of",
     "validation_count",

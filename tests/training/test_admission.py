@@ -5,6 +5,8 @@ import json
 import re
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from alpaca_lora import finetune
 from alpaca_lora.config import FinetuneConfig, load_config
@@ -46,6 +48,16 @@ def test_finetune_refuses_before_it_looks_for_weights_and_its_change_gets_past(s
             seven_billion, "alpaca-mini", tmp_path / "run",
             config=load_config(FinetuneConfig(precision="fp32"), values), progress=False,
         )  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_base_that_is_quantised_already_is_refused_as_that_before_it_is_too_large(seven_billion, tmp_path, free):
+    free(1)
+    config = config_of(seven_billion) | {"quantization_config": {"quant_method": "fp8"}}
+    (seven_billion / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    save_file({"lm_head.weight": torch.zeros(1)}, seven_billion / "model.safetensors")
+    with pytest.raises(ModelError, match=r"is quantised already \('fp8'\): give the 16-bit model"):
+        finetune(seven_billion, "alpaca-mini", tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
 
