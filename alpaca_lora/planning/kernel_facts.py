@@ -1,4 +1,4 @@
-"""What the kernels take and how they cut their work: numbers that their memory follows from.
+"""What the kernels take and how they cut their work: facts that their memory follows from.
 
 They stand here because a plan knows no kernel, and a kernel tuned without its plan would be planned wrongly.
 """
@@ -16,6 +16,10 @@ and keeps what it compiled; there are few sizes then. A key that is padding come
 KEPT_LENGTH = 1024
 """Longest record whose probabilities are kept."""
 
+FLASH_MULTIPLE, FLASH_LARGEST = 8, 256
+"""Sizes of a head that torch's flash attention for CUDA takes, as its flash_api.cpp checks: multiples of the one, up to
+the other."""
+
 LOGITS_BYTES, LEAN_LOGITS_BYTES = 64 << 20, 16 << 20
 """Bytes of a block of logits, without and with checkpointed layers."""
 
@@ -27,3 +31,8 @@ WIDE, MAPPED_BYTES = 3072, 3 << 20
 
 CACHE_SHARE = 0.25
 """Most of a machine's memory that unpacked copies of 4-bit weights take, where no number was given."""
+
+
+def takes_flash(head_size: int, width_bytes: int) -> bool:
+    """Tell whether torch's flash attention for CUDA takes heads of this size, in numbers of so many bytes."""
+    return width_bytes == 2 and head_size % FLASH_MULTIPLE == 0 and head_size <= FLASH_LARGEST
