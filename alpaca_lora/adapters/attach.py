@@ -15,7 +15,7 @@ from peft.optimizers import create_loraplus_optimizer
 from peft.tuners.lora import LoraLayer
 
 from alpaca_lora.config import LoraSettings
-from alpaca_lora.errors import ConfigError
+from alpaca_lora.errors import ConfigError, ModelError
 
 _PISSA: Any = "pissa_niter_16"
 
@@ -32,6 +32,7 @@ def attach_adapter(model: Any, settings: LoraSettings, *, base_dir: str) -> Peft
         The model wrapped by PEFT, adapters in float32.
 
     Raises:
+        ModelError: the model has no linear layer.
         ConfigError: a name in `target_modules` matches no linear layer.
     """
     targets = target_names(model, settings)
@@ -78,6 +79,7 @@ def target_names(model: Any, settings: LoraSettings) -> list[str]:
     """Return the names of the linear layers to adapt, sorted.
 
     Raises:
+        ModelError: the model has no linear layer.
         ConfigError: a name matches no linear layer of the model; the message lists those that exist.
     """
     head = model.get_output_embeddings()
@@ -86,6 +88,11 @@ def target_names(model: Any, settings: LoraSettings) -> list[str]:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and module is not head
     ]
+    if not full:
+        raise ModelError(
+            f"this {model.config.model_type} model has no linear layer (torch.nn.Linear) but its output head, so there "
+            "is nothing to adapt: give a model of another architecture, as one of the Llama family"
+        )
     linear = {name.rpartition(".")[2] for name in full}
     if settings.target_modules == "all-linear":
         return sorted(linear)

@@ -2,10 +2,11 @@ import pytest
 import torch
 from peft.utils import loftq_utils
 from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from alpaca_lora.adapters import attach_adapter, loraplus_optimizer, target_names
 from alpaca_lora.config import LoraSettings, QuantizationSettings
-from alpaca_lora.errors import ConfigError
+from alpaca_lora.errors import ConfigError, ModelError
 from alpaca_lora.models import load_base_model
 
 LINEAR = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
@@ -33,6 +34,13 @@ def test_a_name_with_a_path_must_match_as_a_whole(base):
     ]
     with pytest.raises(ConfigError, match=r"called 'mlp\.v_proj', 'roj'; it has"):
         target_names(base, LoraSettings(target_modules=("q_proj", "mlp.v_proj", "roj")))
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ("c_attn",)])
+def test_a_model_without_linear_layers_is_refused(targets):
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_positions=32, n_embd=16, n_layer=1, n_head=2))
+    with pytest.raises(ModelError, match="this gpt2 model has no linear layer"):
+        attach_adapter(model, LoraSettings(target_modules=targets), base_dir="")
 
 
 def test_only_the_adapter_is_trainable_and_it_is_float32(base):

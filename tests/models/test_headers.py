@@ -109,6 +109,10 @@ def test_a_sound_base_is_plausible(tiny_base):
 def test_the_size_of_an_expert_is_not_a_number_of_experts(tiny_base, tmp_path):
     base = shutil.copytree(tiny_base, tmp_path / "base")
     path = base / "config.json"
-    released = {"num_experts": 60, "moe_intermediate_size": 1408, "shared_expert_intermediate_size": 5632}  # Qwen1.5-MoE
+    released = {
+        "num_experts": 60,
+        "moe_intermediate_size": 1408,
+        "shared_expert_intermediate_size": 5632,
+    }  # Qwen1.5-MoE
     path.write_text(json.dumps(json.loads(path.read_text()) | released))
     check_plausible(base)
