@@ -10,6 +10,7 @@ import tempfile
 import time
 
 import pytest
+import torch
 
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError
@@ -87,6 +88,16 @@ def test_one_process_changes_nothing():
     decided = FinetuneConfig(batch_size=8, micro_batch_size=8)
     assert ranks.shared_batch(FinetuneConfig(), decided) == decided
     assert ranks.from_leader(lambda: 3) == 3
+
+
+@pytest.mark.parametrize("place", ["0", "1"])
+def test_more_processes_than_cards_are_refused_by_all_of_them(monkeypatch, place):
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": place}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"2 processes were started .* 1 CUDA devices .* --nproc-per-node 1 "):
+        ranks.join()
 
 
 def test_a_base_is_divided_over_several_processes_and_not_in_four_bits(monkeypatch):
