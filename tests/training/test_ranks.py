@@ -301,7 +301,7 @@ def test_the_processes_decide_alike_for_the_one_with_the_least_memory(command, t
     options = command(2, tmp_path)
     launch = options["args"][: options["args"].index("-m", 3)]
     (tmp_path / "unequal.py").write_text(UNEQUAL, encoding="utf-8")
-    free = ("8000000000", "730000000")
+    free = ("8000000000", "86000000")
     finished({**options, "args": [*launch, str(tmp_path / "unequal.py"), tiny_base, records, str(tmp_path), *free]})
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text("utf-8")) for rank in range(2))
     assert first == second
