@@ -35,7 +35,9 @@ def seven_billion(tmp_path):
 
 def test_finetune_refuses_before_it_looks_for_weights_and_its_change_gets_past(seven_billion, tmp_path, free):
     free(12)
-    with pytest.raises(ConfigError, match=r"needs about \d\d\.\d GiB and 12\.6 GiB are free or this process") as refused:
+    with pytest.raises(
+        ConfigError, match=r"needs about \d\d\.\d GiB and 12\.6 GiB are free or this process"
+    ) as refused:
         finetune(
             seven_billion, "alpaca-mini", tmp_path / "run", config=FinetuneConfig(precision="fp32"), progress=False
         )
