@@ -16,10 +16,6 @@ and keeps what it compiled; there are few sizes then. A key that is padding come
 KEPT_LENGTH = 1024
 """Longest record whose probabilities are kept."""
 
-FLASH_MULTIPLE, FLASH_LARGEST = 8, 256
-"""Sizes of a head that torch's flash attention for CUDA takes, as its flash_api.cpp checks: multiples of the one, up to
-the other."""
-
 LOGITS_BYTES, LEAN_LOGITS_BYTES = 64 << 20, 16 << 20
 """Bytes of a block of logits, without and with checkpointed layers."""
 
@@ -34,5 +30,8 @@ CACHE_SHARE = 0.25
 
 
 def takes_flash(head_size: int, width_bytes: int) -> bool:
-    """Tell whether torch's flash attention for CUDA takes heads of this size, in numbers of so many bytes."""
-    return width_bytes == 2 and head_size % FLASH_MULTIPLE == 0 and head_size <= FLASH_LARGEST
+    """Tell whether torch's flash attention for CUDA takes heads of this size, in numbers of so many bytes.
+
+    Source: the checks in its flash_api.cpp.
+    """
+    return width_bytes == 2 and head_size % 8 == 0 and head_size <= 256
