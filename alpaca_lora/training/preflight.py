@@ -6,8 +6,6 @@ smaller forward pass, as it is in training.
 
 from typing import Any
 
-import torch
-
 from alpaca_lora.models.hardware import free_memory_bytes, kept_random_state
 from alpaca_lora.planning import shape_of
 from alpaca_lora.planning.fitting import total_of
