@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, replace_lora_weights_loftq
 from peft.optimizers import create_loraplus_optimizer
+from peft.tuners.lora import LoraLayer
 
 from alpaca_lora.config import LoraSettings
-from alpaca_lora.errors import ConfigError
+from alpaca_lora.errors import ConfigError, ModelError
 
 _PISSA: Any = "pissa_niter_16"
 
@@ -31,6 +32,7 @@ def attach_adapter(model: Any, settings: LoraSettings, *, base_dir: str) -> Peft
         The model wrapped by PEFT, adapters in float32.
 
     Raises:
+        ModelError: the model has no linear layer.
         ConfigError: a name in `target_modules` matches no linear layer.
     """
     targets = target_names(model, settings)
@@ -49,10 +51,20 @@ def attach_adapter(model: Any, settings: LoraSettings, *, base_dir: str) -> Peft
         adapted = get_peft_model(model, config)
     if settings.init == "loftq":
         replace_lora_weights_loftq(adapted, model_path=f"{base_dir}/model.safetensors")
+        _take_out_scale(adapted)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return adapted
+
+
+@torch.no_grad()
+def _take_out_scale(adapted: PeftModel) -> None:
+    """Divide the B matrices by the scale of their layer, which PEFT 0.21 leaves out: LoftQ would correct twice."""
+    for module in adapted.modules():
+        if isinstance(module, LoraLayer):
+            for name, up in module.lora_B.items():
+                up.weight /= module.scaling[name]
 
 
 @contextlib.contextmanager
@@ -67,6 +79,7 @@ def target_names(model: Any, settings: LoraSettings) -> list[str]:
     """Return the names of the linear layers to adapt, sorted.
 
     Raises:
+        ModelError: the model has no linear layer.
         ConfigError: a name matches no linear layer of the model; the message lists those that exist.
     """
     head = model.get_output_embeddings()
@@ -75,6 +88,11 @@ def target_names(model: Any, settings: LoraSettings) -> list[str]:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and module is not head
     ]
+    if not full:
+        raise ModelError(
+            f"this {model.config.model_type} model has no linear layer (torch.nn.Linear) but its output head, so there "
+            "is nothing to adapt: give a model of another architecture, as one of the Llama family"
+        )
     linear = {name.rpartition(".")[2] for name in full}
     if settings.target_modules == "all-linear":
         return sorted(linear)

@@ -6,6 +6,7 @@ _PRECISION = "config.precision"
 _KEEP_BEST = "config.keep_best"
 _UPLOAD = "nothing here: upload the finished adapter/ directory"
 _ROWS = "nothing here: rows reach the trainer as finished token ids"
+_KERNELS = "config.kernels.enabled"
 _LOSS = "nothing here: the loss is the mean cross-entropy of the supervised tokens"
 
 SFT_OPTIONS: dict[str, str] = {
@@ -39,7 +40,6 @@ SFT_OPTIONS: dict[str, str] = {
     "do_eval": "config.validation_size",
     "do_predict": "evaluate()",
     "disable_tqdm": "progress of finetune()",
-    "dataloader_pin_memory": "nothing here: the device decides it",
     "use_cpu": "CUDA_VISIBLE_DEVICES= in the environment",
     "packing": "config.packing",
     "packing_strategy": "config.packing",
@@ -51,6 +51,10 @@ SFT_OPTIONS: dict[str, str] = {
     "chat_template_path": "config.template",
     "loss_type": _LOSS,
     "label_smoothing_factor": _LOSS,
+    "router_aux_loss_coef": _LOSS,
+    "average_tokens_across_devices": _LOSS,
+    "use_liger_kernel": _KERNELS,
+    "liger_kernel_config": _KERNELS,
     "eos_token": _ROWS,
     "pad_token": _ROWS,
     "shuffle_dataset": _ROWS,
@@ -58,6 +62,7 @@ SFT_OPTIONS: dict[str, str] = {
     "label_names": _ROWS,
     "train_sampling_strategy": "config.group_by_length",
     "length_column_name": _ROWS,
+    "pad_to_multiple_of": _ROWS,
     "model_init_kwargs": "config.precision and config.quantization",
     "trust_remote_code": "nothing here: code of a model repository is never run",
 }
@@ -70,6 +75,7 @@ _SFT_PREFIXES: dict[str, str] = {
     "save_": "config.save_steps and config.save_limit",
     "eval_": _HELD_OUT,
     "logging_": "config.logging_steps",
+    "dataloader_": _ROWS,
     "dataset_": _ROWS,
     "hub_": _UPLOAD,
 }

@@ -107,5 +107,5 @@ class KernelSettings(Settings):
     """Layers, from the first on, that gradient_checkpointing computes again: fewer are faster and take more memory.
     None: all of them, or as many as the plan needs where gradient_checkpointing is decided too."""
 
-    nf4_cache_gib: Annotated[float, Field(ge=0)] | None = None
+    nf4_cache_gib: Annotated[float, Field(ge=0, le=10_000)] | None = None
     """GiB that unpacked copies of 4-bit weights may take. None: decided from the memory of the machine, 0 on CUDA."""

@@ -83,7 +83,7 @@ class FinetuneConfig(Settings):
     """Records held out: a count from 1 up, or a share below 1; 0 holds out none. None: the data's own held-out set,
     else 5 %, at most 500."""
 
-    epochs: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[float, Field(gt=0, le=10_000)] | None = None
     """Passes over the data. None: decided from its size."""
 
     max_steps: Annotated[int, Field(ge=1)] | None = None

@@ -43,9 +43,13 @@ def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     """Lay settings over others: within a section setting by setting, any other value is replaced whole."""
     merged = dict(below)
     for name, value in above.items():
-        under, over = as_method(merged.get(name, {})), as_method(value)
-        open_section = name in _SECTIONS and isinstance(under, Mapping) and isinstance(over, Mapping)
-        merged[name] = {**under, **over} if open_section else value
+        under, over = merged.get(name, {}), value
+        if name == "quantization":
+            under, over = as_method(under), as_method(over)
+        if name in _SECTIONS and isinstance(over, Mapping):
+            merged[name] = {**under, **over} if isinstance(under, Mapping) else under  # which is refused as it stands
+        else:
+            merged[name] = value
     return merged
 
 

@@ -25,7 +25,7 @@ from alpaca_lora.models import (
     locate_base_model,
     stop_ids,
 )
-from alpaca_lora.planning import Precision
+from alpaca_lora.planning import Precision, config_of, refuse_quantised
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.reporting.wording import public_name
 
@@ -123,6 +123,7 @@ def find_subject(
         AdapterError, ModelError, TemplateError, ConfigError: it cannot be used, or base and template are not known.
     """
     trained = find_trained(adapter, base_model=base_model, template=template)
+    refuse_quantised(config_of(trained.base_dir), trained.base_model)
     directory = trained.adapter_dir.resolve()
     return Subject(
         name=name or (directory.parent if directory.name == "adapter" else directory).name,
@@ -173,4 +174,4 @@ def look_for(named: str | Path) -> Subject | StoredAnswers | Path:
         return StoredAnswers(names[0], _files.sha256_of(path), {item.instruction: item.output for item in outputs})
     if any((place / "adapter_config.json").is_file() for place in (path, path / "adapter")):
         return find_subject(path)
-    return locate_base_model(str(named))
+    return locate_base_model(str(named), unquantised=True)

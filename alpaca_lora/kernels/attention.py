@@ -4,10 +4,11 @@ r"""Causal attention over packed records: each sees itself only, because nothing
     dv = p^T do,   dp = do v^T,   ds = p ∘ (dp − Σ p ∘ dp),   dq = ds k / sqrt(d),   dk = ds^T q / sqrt(d)
 
 A mask over a whole packed row would compute the product of every pair of records and throw it away: for ten records,
-nine tenths of the work. On CUDA, torch's variable-length attention leaves it out. torch's flash attention for a CPU
-cannot, and its backward pass is several times slower than the matrix products in it; so there the records are taken
-one by one, in blocks of queries that see only the keys up to their end, and all query heads that share a key head are
-one matrix. Probabilities of short records are kept for the backward pass, those of long ones are computed again.
+nine tenths of the work. On CUDA, torch's variable-length attention leaves it out, in 16 bits and for most sizes of a
+head. torch's flash attention for a CPU cannot, and its backward pass is several times slower than the matrix products
+in it; so there, and for what CUDA's does not take, the records are taken one by one, in blocks of queries that see only
+the keys up to their end, and all query heads that share a key head are one matrix. Probabilities of short records are
+kept for the backward pass, those of long ones are computed again.
 A record may continue tokens that it shares with others (`shared_prefix`): their keys and values come before its own.
 
 Source: Vaswani et al., arXiv 1706.03762; grouped queries, arXiv 2305.13245.
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from alpaca_lora.planning.kernel_facts import KEPT_LENGTH, QUERY_BLOCK, RECORD_MULTIPLE
+from alpaca_lora.planning.kernel_facts import KEPT_LENGTH, QUERY_BLOCK, RECORD_MULTIPLE, takes_flash
 
 
 def packed_attention(
@@ -45,7 +46,8 @@ def packed_attention(
     Returns:
         The attended values (N, K * G * d).
     """
-    if q_NKGd.device.type == "cuda" and q_NKGd.dtype != torch.float32 and not any(prefixes):
+    flash = q_NKGd.device.type == "cuda" and takes_flash(q_NKGd.shape[-1], q_NKGd.element_size())
+    if flash and not any(prefixes):
         return _varlen(q_NKGd, k_NKd, v_NKd, bounds, scale)
     prefixes = prefixes or [()] * (len(bounds) - 1)
     records = [(prefix, start, stop) for prefix, (start, stop) in zip(prefixes, pairwise(bounds), strict=True)]

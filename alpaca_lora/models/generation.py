@@ -18,6 +18,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCrit
 from transformers.generation.streamers import BaseStreamer
 
 from alpaca_lora.errors import ConfigError
+from alpaca_lora.models.hardware import kept_random_state
 from alpaca_lora.models.tokenizer import encode_prompt, stop_ids
 
 _turn = threading.Lock()
@@ -268,7 +269,7 @@ def _answering(model: Any, seed: int | None, *, adapted: bool) -> Iterator[None]
     causal.generation_config = GenerationConfig()
     try:
         adapters = contextlib.nullcontext() if adapted else model.disable_adapter()
-        with adapters, torch.no_grad(), torch.random.fork_rng(enabled=seed is not None):
+        with adapters, torch.no_grad(), kept_random_state(model.device, enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
             yield

@@ -6,6 +6,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -39,6 +40,15 @@ def detect_hardware() -> Hardware:
         cores=cores,
         compiler=any(map(shutil.which, ("g++", "clang++"))),
     )
+
+
+def kept_random_state(device: torch.device, *, enabled: bool = True) -> contextlib.AbstractContextManager[None]:
+    """Put back the random numbers of the processor and of one device at the end of a `with` block.
+
+    Left to itself torch takes every card that it sees, which warns, and costs a context on each.
+    """
+    kept = torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=enabled)
+    return cast("contextlib.AbstractContextManager[None]", kept)
 
 
 def main_memory_bytes() -> int:

@@ -20,7 +20,9 @@ _LARGEST_BYTES = 16 * 2**20
 _NAME = re.compile(r"[!-~]{1,512}")
 _LENGTH = struct.Struct("<Q")
 _POINTER = b"version https://git-lfs"
-_COUNTED = re.compile(r"layer|expert|block|num_labels")
+_COUNTED = re.compile(r"(layer|expert|block|num_labels)(?!.*_(size|dim)$)")
+"""How many there are of something, not how large one is, as `shared_expert_intermediate_size` says."""
+
 _MEASURED = re.compile(r"_(size|dim|heads|embeddings|positions)$|^n_|^num_")
 _MOST_COUNTED = 1000
 _LARGEST_NUMBER = 2**31

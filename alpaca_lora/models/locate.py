@@ -18,26 +18,29 @@ from alpaca_lora.models.documents import check_documents, read_document
 from alpaca_lora.models.embedded import EMBEDDED, unpack_embedded_model
 from alpaca_lora.models.fingerprints import SECOND_COPY
 from alpaca_lora.models.headers import check_plausible
-from alpaca_lora.planning.shapes import is_hub_id, not_on_hub
+from alpaca_lora.planning.shapes import is_hub_id, not_on_hub, refuse_quantised
 
 _WANTED = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
 _PARTS = ("text_config", "vision_config", "audio_config", "thinker_config")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
-def locate_base_model(name: str | Path, *, offline: bool = False) -> Path:
+def locate_base_model(name: str | Path, *, offline: bool = False, unquantised: bool = False) -> Path:
     """Return a local directory that holds the base model.
 
     Args:
         name: `smollm2-135m` (the embedded model), a directory, or a Hub id `org/name`, optionally `org/name@revision`.
         offline: look for a Hub id in the cache only.
+        unquantised: refuse a model whose files hold quantised weights, as training and evaluation say how theirs are
+            held.
 
     Returns:
         The directory, checked for what would run code.
 
     Raises:
         ModelNotFoundError: nothing there, or a Hub id that can be reached neither in the cache nor on the network.
-        ModelError: the directory lacks safetensors, its configuration names code to run, or the model is multimodal.
+        ModelError: the directory lacks safetensors, its configuration names code to run, or the model is multimodal or
+            quantised.
         MissingDependencyError: the wheel of the embedded model is not installed.
     """
     if name == EMBEDDED:
@@ -51,17 +54,21 @@ def locate_base_model(name: str | Path, *, offline: bool = False) -> Path:
             f"a Hub id like 'org/name', or {EMBEDDED!r}"
         )
     else:
-        directory = _download(str(name), offline=offline)
+        directory = _download(str(name), offline=offline, unquantised=unquantised)
     _check_files(directory)
+    if unquantised:
+        refuse_quantised(read_document(directory / "config.json"), str(directory))
     return directory
 
 
-def _download(name: str, *, offline: bool) -> Path:
+def _download(name: str, *, offline: bool, unquantised: bool) -> Path:
     repository, _, revision = name.partition("@")
     try:
         with contextlib.suppress(EntryNotFoundError):  # also where nothing is known of it without network
             file = hf_hub_download(repository, "config.json", revision=revision or None, local_files_only=offline)
             _refuse_other_senses(Path(file), name)
+            if unquantised:
+                refuse_quantised(read_document(Path(file)), name)
         return Path(
             snapshot_download(
                 repository,

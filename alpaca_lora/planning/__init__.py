@@ -3,9 +3,9 @@
 from alpaca_lora.planning.decisions import Decisions, Hardware, Precision, decide, decide_intervals
 from alpaca_lora.planning.fitting import Fix, settle_memory
 from alpaca_lora.planning.forecast import Estimate, estimate, plan
-from alpaca_lora.planning.memory import Item, checkpoint_bytes
+from alpaca_lora.planning.memory import Item, checkpoint_bytes, process_bytes
 from alpaca_lora.planning.presets import Preset, available_presets, preset
-from alpaca_lora.planning.shapes import ModelShape, available_shapes, config_of, shape_of
+from alpaca_lora.planning.shapes import ModelShape, available_shapes, config_of, refuse_quantised, shape_of
 from alpaca_lora.planning.validation import validation_count
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "estimate",
     "plan",
     "preset",
+    "process_bytes",
+    "refuse_quantised",
     "settle_memory",
     "shape_of",
     "validation_count",

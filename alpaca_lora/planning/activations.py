@@ -16,6 +16,7 @@ from alpaca_lora.planning.kernel_facts import (
     QUERY_BLOCK,
     RECORD_MULTIPLE,
     ROW_MULTIPLE,
+    takes_flash,
 )
 from alpaca_lora.planning.shapes import ModelShape
 
@@ -54,7 +55,7 @@ def activations_of(
         shape: the model.
         config: settings without gaps.
         width_bytes: bytes of a number of the base's format.
-        cuda: whether torch's kernels for CUDA do attention and norms.
+        cuda: whether torch's attention for CUDA runs where it takes the numbers.
         tokens: of a forward pass.
         record_tokens: of each record in it.
     """
@@ -88,7 +89,7 @@ def _kept_on_kernels(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bo
     attention = (
         padding * (queries + 2 * keys) * b + queries * b
     )  # q, k, v by head, and the attended values (o_proj's x)
-    if cuda:
+    if cuda and takes_flash(shape.head_size, b):
         attention += shape.heads * 4  # the logarithm of each row's sum instead of probabilities
     elif _padded(record_tokens) <= KEPT_LENGTH:
         attention += _probabilities(record_tokens) * shape.heads * b / record_tokens

@@ -1,4 +1,4 @@
-"""What the kernels take and how they cut their work: numbers that their memory follows from.
+"""What the kernels take and how they cut their work: facts that their memory follows from.
 
 They stand here because a plan knows no kernel, and a kernel tuned without its plan would be planned wrongly.
 """
@@ -27,3 +27,11 @@ WIDE, MAPPED_BYTES = 3072, 3 << 20
 
 CACHE_SHARE = 0.25
 """Most of a machine's memory that unpacked copies of 4-bit weights take, where no number was given."""
+
+
+def takes_flash(head_size: int, width_bytes: int) -> bool:
+    """Tell whether torch's flash attention for CUDA takes heads of this size, in numbers of so many bytes.
+
+    Source: the checks in its flash_api.cpp.
+    """
+    return width_bytes == 2 and head_size % 8 == 0 and head_size <= 256

@@ -13,7 +13,7 @@ from alpaca_lora.planning.activations import Activations, activations_of, is_ada
 from alpaca_lora.planning.kernel_facts import CACHE_SHARE, ROW_MULTIPLE, WIDE
 from alpaca_lora.planning.shapes import ModelShape
 
-__all__ = ["Item", "adapter_parameters", "checkpoint_bytes", "checkpointed_layers", "items_of"]
+__all__ = ["Item", "adapter_parameters", "checkpoint_bytes", "checkpointed_layers", "items_of", "process_bytes"]
 
 _FORMAT_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 _NF4_BLOCK, _NESTED_BLOCK = 64, 256  # bitsandbytes: weights to a scale, scales to a scale of scales
@@ -161,15 +161,20 @@ def _holes(shape: ModelShape, config: FinetuneConfig) -> float:
     return max(_HOLES_RECOMPUTED * bool(recomputed), _HOLES_UNPACKED * (config.quantization.method == "nf4"))
 
 
+def process_bytes(device: str) -> int:
+    """Return what a plan counts for a process without a model: its libraries, or on CUDA its context."""
+    return int(_CUDA_CONTEXT if device == "cuda" else _CPU_PROCESS)
+
+
 def _beside_cuda(moving: int) -> Sequence[Item]:
     return [
-        Item("context", int(_CUDA_CONTEXT), "assumed", "of CUDA and cuBLAS; not measured on a GPU"),
+        Item("context", process_bytes("cuda"), "assumed", "of CUDA and cuBLAS; not measured on a GPU"),
         Item("allocator slack", int(moving * _CUDA_SLACK), "assumed", "not measured on a GPU"),
     ]
 
 
 def _beside_cpu(counted: int, holes: float) -> Sequence[Item]:
     return [
-        Item("process", int(_CPU_PROCESS), "measured", "Python, torch and the other libraries"),
+        Item("process", process_bytes("cpu"), "measured", "Python, torch and the other libraries"),
         Item("allocator slack", int(counted * _CPU_SLACK + holes), "measured", "freed memory that cannot be used"),
     ]

@@ -13,7 +13,16 @@ from typing import Any
 
 from alpaca_lora.errors import ModelError, ModelNotFoundError
 
-__all__ = ["ModelShape", "available_shapes", "config_of", "is_hub_id", "not_on_hub", "shape_from", "shape_of"]
+__all__ = [
+    "ModelShape",
+    "available_shapes",
+    "config_of",
+    "is_hub_id",
+    "not_on_hub",
+    "refuse_quantised",
+    "shape_from",
+    "shape_of",
+]
 
 _KEYS = (
     "hidden_size",
@@ -152,8 +161,9 @@ def shape_from(config: Mapping[str, Any], name: str) -> ModelShape:
     """Return the shape that the content of a config.json describes.
 
     Raises:
-        ModelError: numbers are missing or not positive, or it is a mixture of experts.
+        ModelError: numbers are missing or not positive, it is quantised already, or a mixture of experts.
     """
+    refuse_quantised(config, name)
     heads = config.get("num_attention_heads")
     values = {"num_key_value_heads": heads, **config}
     wrong = [key for key in _KEYS[:-1] if type(values.get(key)) is not int or values[key] < 1]
@@ -180,6 +190,24 @@ def shape_from(config: Mapping[str, Any], name: str) -> ModelShape:
         attention_bias=bool(config.get("attention_bias", config.get("model_type") == "qwen2")),
         positions=positions if type(positions) is int else None,
     )
+
+
+def refuse_quantised(config: Mapping[str, Any], name: str) -> None:
+    """Refuse a model whose files hold quantised weights: transformers would keep them so, whatever the settings say.
+
+    Args:
+        config: content of its config.json.
+        name: what it is called.
+
+    Raises:
+        ModelError: it is one.
+    """
+    if held := config.get("quantization_config"):
+        method = held.get("quant_method", "unknown") if isinstance(held, dict) else held
+        raise ModelError(
+            f"{name!r} is quantised already ({str(method)[:40]!r}): give the 16-bit model that it was made from; "
+            "--quantization nf4 (config.quantization 'nf4') holds that in 4 bits while training"
+        )
 
 
 def _fetched(name: str) -> Path:

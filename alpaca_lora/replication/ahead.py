@@ -135,7 +135,7 @@ def _check_template(work: Work) -> None:
 
 
 def _check_base(work: Work) -> None:
-    locate_base_model(cast("FinetuneSection", work.recipe.finetune).base_model)
+    locate_base_model(cast("FinetuneSection", work.recipe.finetune).base_model, unquantised=True)
 
 
 def _check_set(work: Work) -> None:

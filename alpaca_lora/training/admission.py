@@ -7,7 +7,7 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, ModelError
 from alpaca_lora.models import EMBEDDED
 from alpaca_lora.models.hardware import free_memory_bytes
-from alpaca_lora.planning import Decisions, Estimate, Hardware, estimate, settle_memory, shape_of
+from alpaca_lora.planning import Decisions, Estimate, Hardware, estimate, process_bytes, settle_memory, shape_of
 from alpaca_lora.training import ranks
 
 _CERTAIN = 1.1
@@ -15,8 +15,12 @@ _CERTAIN = 1.1
 
 
 def room_of(hardware: Hardware) -> int:
-    """Return the bytes that are free on the device of every process."""
-    return ranks.least(free_memory_bytes(hardware))
+    """Return the bytes that a run may take on the device of every process.
+
+    The plan counts a process from its start. By now this one has its libraries, or its context, and what they take is
+    no longer free.
+    """
+    return ranks.least(free_memory_bytes(hardware) + process_bytes(hardware.device))
 
 
 def refuse_what_cannot_fit(
@@ -50,7 +54,8 @@ def _refusal(made: Estimate) -> str:
     needed, free = made.total_bytes / 2**30, made.memory_bytes / 2**30
     largest = max(made.items, key=lambda item: item.bytes)
     said = (
-        f"this run needs about {needed:.1f} GiB and {free:.1f} GiB are free on {made.hardware.name}: "
+        f"this run needs about {needed:.1f} GiB and {free:.1f} GiB are free or this process's own on "
+        f"{made.hardware.name}: "
         f"{largest.bytes / 2**30:.1f} GiB are {largest.name} ({largest.note}). "
     )
     if made.fix is None:

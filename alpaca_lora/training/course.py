@@ -50,8 +50,9 @@ def train(
 ) -> Course:
     """Train to the last step, or to the step at which a signal came.
 
-    Where a step needs more memory than there is, training goes on from the last checkpoint with half the sequences in a
-    forward pass and twice as many passes to a step: every step still takes the same rows.
+    Where a step needs more memory than there is, training goes on from the last checkpoint that it wrote, else from
+    where it began, with half the sequences in a forward pass and twice as many passes to a step: every step still takes
+    the same rows.
 
     Args:
         model: the base with its adapter, which is trained in place.
@@ -63,6 +64,7 @@ def train(
         interruption: brings the signal.
     """
     start = {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters() if p.requires_grad}
+    earlier = list_checkpoints(run_dir)
     notes: list[str] = []
     config = run.config
     while True:
@@ -75,8 +77,9 @@ def train(
                 raise
         free_memory()
         _put_back(model, start)
-        choice = choose_checkpoint(run_dir, "auto")
-        checkpoint, notes = choice.checkpoint, [*notes, *choice.skipped]
+        written = [path for path in list_checkpoints(run_dir) if path not in earlier]
+        if last := next(iter(written), checkpoint):
+            checkpoint = choose_checkpoint(run_dir, str(last)).checkpoint
         place = checkpoint.name if checkpoint else "the start"
         notes.append(
             f"out of memory with micro_batch_size {config.micro_batch_size}: went on from {place} with "

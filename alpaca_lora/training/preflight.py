@@ -6,9 +6,7 @@ smaller forward pass, as it is in training.
 
 from typing import Any
 
-import torch
-
-from alpaca_lora.models.hardware import free_memory_bytes
+from alpaca_lora.models.hardware import free_memory_bytes, kept_random_state
 from alpaca_lora.planning import shape_of
 from alpaca_lora.planning.fitting import total_of
 from alpaca_lora.training.preparation import Preparation
@@ -42,7 +40,7 @@ def rehearse(trainer: AlpacaTrainer) -> None:
     longest = sorted(range(len(rows)), key=lambda index: -lengths[index])[: trainer.settings.micro_batch_size or 1]
     batch = trainer._prepare_inputs(trainer.data_collator([rows[index] for index in longest]))
     batch.pop("records", None)
-    with torch.random.fork_rng():
+    with kept_random_state(trainer.model.device):
         _as_in_training(trainer)
         try:
             trainer.fast_path.loss(batch, float(sum(lengths)), whole=True).backward()

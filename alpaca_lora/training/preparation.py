@@ -254,7 +254,7 @@ def _locate(
     room = room_of(hardware)
     if not (run_dir / COMPLETE).exists():
         refuse_what_cannot_fit(base_model, config, rows=rows, hardware=hardware, room_bytes=room)
-    base_dir = locate_base_model(base_model)
+    base_dir = locate_base_model(base_model, unquantised=True)
     if config.quantization.method == "nf4" or config.optimizer != "adamw":
         require("bitsandbytes", extra="quant")
     for tracker in config.report_to:

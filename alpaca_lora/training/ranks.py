@@ -48,11 +48,22 @@ def size() -> int:
 
 
 def join() -> None:
-    """Meet the other processes, if there are any; each takes the CUDA device of its place on its machine."""
+    """Meet the other processes, if there are any; each takes the CUDA device of its place on its machine.
+
+    Raises:
+        ConfigError: there are fewer devices than processes.
+    """
     if size() == 1 or distributed.is_initialized():
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        place, devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", place + 1))
+        if here > devices:
+            raise ConfigError(
+                f"{here} processes were started on this machine and {devices} CUDA devices are visible, which is one "
+                f"for each at most: start  torchrun --nproc-per-node {devices}  or make more visible"
+            )
+        torch.cuda.set_device(place)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=_PATIENCE)
 

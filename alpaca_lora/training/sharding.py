@@ -37,8 +37,11 @@ def check_sharding(config: FinetuneConfig) -> None:
 
 
 def divide_base(model: Any) -> None:
-    """Leave of each decoder layer's frozen weights this process's part."""
+    """Leave of each decoder layer's frozen weights this process's part, also between its forward and backward pass.
+
+    To FSDP each layer is a model of its own, whose weights it would keep whole until the backward pass.
+    """
     mesh = init_device_mesh(model.device.type, (ranks.size(),))
     trained: set[torch.nn.Parameter] = {parameter for parameter in model.parameters() if parameter.requires_grad}
     for layer in model.get_base_model().get_decoder().layers:
-        fully_shard(layer, mesh=mesh, ignored_params=trained)
+        fully_shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=trained)

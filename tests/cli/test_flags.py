@@ -129,7 +129,7 @@ def test_all_faults_come_at_once_in_the_names_of_the_config():
         "config.lora.rank must be an integer from 1 to 1024, got 0",
         "config.quantization.method must be one of 'none', 'nf4', got 'int3'",
         "config.max_length must be an integer of at least 8, got 99.5",
-        "config.epochs must be a number above 0, got 'banana' (text)",
+        "config.epochs must be a number above 0 and at most 10000, got 'banana' (text)",
         "config.batch_size 6 is no multiple of config.micro_batch_size 4; a batch of 4 or 8 is",
     ]
 

@@ -94,5 +94,5 @@ def test_the_announcements_go_to_stderr(capsys: pytest.CaptureFixture[str]):
 
     assert capsys.readouterr().err.splitlines() == [
         "note: --num_epochs is now --epochs",
-        "error: config.epochs must be a number above 0, got 'banana' (text)",
+        "error: config.epochs must be a number above 0 and at most 10000, got 'banana' (text)",
     ]

@@ -86,7 +86,7 @@ def test_the_module_is_the_command(run_python):
     done = run_python("-m", "alpaca_lora", "finetune", "--epochs", "banana")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: config.epochs must be a number above 0, got 'banana' (text)\n"
+    assert done.stderr == "error: config.epochs must be a number above 0 and at most 10000, got 'banana' (text)\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

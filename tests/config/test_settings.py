@@ -55,7 +55,7 @@ CATALOGUE = [
     ("row 63", {"packing": "on"}, "config.packing must be true or false, got 'on' (text)"),
     ("row 63", {"packing": 1}, "config.packing must be true or false, got 1"),
     ("row 63", {"save_limit": True}, "config.save_limit must be an integer of at least 1, got True (boolean)"),
-    ("row 63", {"epochs": True}, "config.epochs must be a number above 0, got True (boolean)"),
+    ("row 63", {"epochs": True}, "config.epochs must be a number above 0 and at most 10000, got True (boolean)"),
     ("row 63", {"max_steps": "12:30:45"}, "config.max_steps must be an integer of at least 1, got '12:30:45' (text)"),
     ("row 65", {"learning_rate": math.nan}, f"{RATE_RANGE}, got nan; {RATE}"),
     ("row 65", {"learning_rate": -3e-4}, f"{RATE_RANGE}, got -0.0003; {RATE}"),
@@ -121,8 +121,14 @@ CATALOGUE = [
     ),
     ("row 72", {"batch_size": 0}, "config.batch_size must be an integer of at least 1, got 0"),
     ("row 72", {"micro_batch_size": 0}, "config.micro_batch_size must be an integer of at least 1, got 0"),
-    ("row 72", {"epochs": -1}, "config.epochs must be a number above 0, got -1"),
-    ("row 72", {"epochs": 0}, "config.epochs must be a number above 0, got 0"),
+    ("row 72", {"epochs": -1}, "config.epochs must be a number above 0 and at most 10000, got -1"),
+    ("row 72", {"epochs": 0}, "config.epochs must be a number above 0 and at most 10000, got 0"),
+    ("row 72", {"epochs": 1e308}, "config.epochs must be a number above 0 and at most 10000, got 1e+308"),
+    (
+        "row 72",
+        {"kernels": {"nf4_cache_gib": 1e308}},
+        "config.kernels.nf4_cache_gib must be a number from 0 to 10000, got 1e+308",
+    ),
     ("row 72", {"max_steps": 0}, "config.max_steps must be an integer of at least 1, got 0"),
     (
         "row 72",
@@ -289,7 +295,7 @@ def test_all_faults_are_named_at_once_also_those_between_settings():
     }
     assert refusal(values).splitlines() == [
         "config.lora.rank must be an integer from 1 to 1024, got '8' (text)",
-        "config.epochs must be a number above 0, got -1",
+        "config.epochs must be a number above 0 and at most 10000, got -1",
         "config.nonsense is not a setting; remove it (config_reference() lists every setting)",
         "config.batch_size 10 is no multiple of config.micro_batch_size 4; a batch of 8 or 12 is",
         "config.keep_best compares steps on held-out records, and config.validation_size is 0; hold some out",
@@ -310,7 +316,7 @@ def test_a_config_must_be_a_mapping():
 @pytest.mark.parametrize(
     ("make", "fault"),
     [
-        (lambda: FinetuneConfig(epochs=-1), "config.epochs must be a number above 0, got -1"),
+        (lambda: FinetuneConfig(epochs=-1), "config.epochs must be a number above 0 and at most 10000, got -1"),
         (lambda: FinetuneConfig(lora={"rank": 0}), "config.lora.rank must be an integer from 1 to 1024, got 0"),
         (lambda: LoraSettings(rank=0), "config.lora.rank must be an integer from 1 to 1024, got 0"),
         (
@@ -339,7 +345,8 @@ def test_python_code_gets_the_same_error(make, fault):
         {"lora": {"target_modules": ["model.layers.0.self_attn.q_proj", "v_proj"]}},
         {"keep_best": True, "eval_steps": 10, "save_steps": 10, "early_stopping_patience": 2},
         {"lora": {"init": "loftq"}, "quantization": "nf4"},
-        {"trainer_options": {"adam_beta2": 0.95, "dataloader_num_workers": 2}},
+        {"trainer_options": {"adam_beta2": 0.95, "torch_empty_cache_steps": 2}},
+        {"epochs": 10_000, "kernels": {"nf4_cache_gib": 10_000}},
     ],
 )
 def test_a_value_at_the_edge_of_its_range_is_taken(values):
@@ -447,9 +454,18 @@ def test_a_faulty_override_is_not_blamed_on_the_file(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load_config(path, {"epochs": -1})
     assert str(caught.value).splitlines() == [
-        "config.epochs must be a number above 0, got -1",
+        "config.epochs must be a number above 0 and at most 10000, got -1",
         f"{path}:2: config.seed must be an integer from 0 to 4294967295, got -1",
     ]
+
+
+@pytest.mark.parametrize("start", ["", "preset: alpaca-lora-7b\n"])
+@pytest.mark.parametrize("overrides", [{}, {"epochs": 1}, {"lora.rank": 8}], ids=str)
+def test_text_in_the_place_of_a_section_is_refused_as_what_stands_there(tmp_path, start, overrides):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"{start}lora: all-linear\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"config\.lora must be a mapping of settings, got 'all-linear' \(text\)"):
+        load_config(path, overrides)
 
 
 def test_an_unknown_override_is_refused():
@@ -505,10 +521,23 @@ def test_every_owned_option_is_one_of_sft_config():
     assert set(SFT_OPTIONS) - fields == set()
 
 
-@pytest.mark.parametrize("option", ["adam_beta1", "adam_epsilon", "lr_scheduler_kwargs", "dataloader_num_workers"])
+@pytest.mark.parametrize("option", ["adam_beta1", "adam_epsilon", "lr_scheduler_kwargs", "torch_empty_cache_steps"])
 def test_an_option_without_a_setting_of_ours_stays_free(option):
     assert owner_of(option) is None
     assert option in fields_of_sft_config()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("average_tokens_across_devices", "router_aux_loss_coef", "use_liger_kernel", "liger_kernel_config"),
+        *("dataloader_num_workers", "dataloader_drop_last", "dataloader_pin_memory", "pad_to_multiple_of"),
+    ],
+)
+def test_an_option_that_our_loss_and_rows_would_not_heed_is_refused(option):
+    assert option in fields_of_sft_config()
+    with pytest.raises(ConfigError, match=f"must not hold '{option}'"):
+        FinetuneConfig(trainer_options={option: 1})
 
 
 def test_the_reference_lists_every_setting_with_what_it_allows():

@@ -65,8 +65,9 @@ def test_rope_agrees(dtype, tolerance, check):
 
 
 @DTYPES
-def test_packed_attention_agrees(dtype, tolerance, check):
-    q, k, v = torch.randn(BOUNDS[-1], 3, 2, 64), torch.randn(BOUNDS[-1], 3, 64), torch.randn(BOUNDS[-1], 3, 64)
+@pytest.mark.parametrize("size", [64, 100, 264])
+def test_packed_attention_agrees(size, dtype, tolerance, check):
+    q, k, v = torch.randn(BOUNDS[-1], 3, 2, size), torch.randn(BOUNDS[-1], 3, size), torch.randn(BOUNDS[-1], 3, size)
     check(lambda q, k, v: packed_attention(q, k, v, BOUNDS, 0.125), dtype, tolerance, q=q, k=k, v=v)
 
 

@@ -98,6 +98,11 @@ def test_a_seed_leaves_the_random_numbers_of_the_caller_alone(model, tokenizer):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_seed_asks_nothing_of_cards_that_the_model_is_not_on(model, tokenizer, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert generate_responses(model, tokenizer, PROMPTS[:1], DRAWN)
+
+
 def test_without_a_seed_two_draws_differ(model, tokenizer):
     with torch.random.fork_rng():
         drawn = [

@@ -89,6 +89,8 @@ def test_any_bytes_are_a_header_or_refused(tmp_path_factory, content, place):
         {"num_labels": 10**6},
         {"text_config": {"vocab_size": 2**40}},
         {"hidden_size": 2**33},
+        {"num_experts": 10**4},
+        {"shared_expert_intermediate_size": 2**33},
     ],
 )
 def test_a_configuration_of_another_size_is_refused_by_its_key(tiny_base, tmp_path, changes):
@@ -102,3 +104,15 @@ def test_a_configuration_of_another_size_is_refused_by_its_key(tiny_base, tmp_pa
 
 def test_a_sound_base_is_plausible(tiny_base):
     check_plausible(tiny_base)
+
+
+def test_the_size_of_an_expert_is_not_a_number_of_experts(tiny_base, tmp_path):
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    path = base / "config.json"
+    released = {
+        "num_experts": 60,
+        "moe_intermediate_size": 1408,
+        "shared_expert_intermediate_size": 5632,
+    }  # Qwen1.5-MoE
+    path.write_text(json.dumps(json.loads(path.read_text()) | released))
+    check_plausible(base)

@@ -167,16 +167,31 @@ def test_a_model_that_also_sees_is_refused_with_what_is_supported(base):
     assert locate_base_model(base) == base.resolve()
 
 
-def test_of_such_a_model_on_the_hub_nothing_but_its_config_is_fetched(tmp_path, monkeypatch):
-    commit, cache = "0" * 40, tmp_path / "models--some-org--seeing"
+FOUR_BITS = {"model_type": "llama", "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"), [(GEMMA3, "is a multimodal model"), (FOUR_BITS, r"is quantised already \('bitsandbytes'\)")]
+)
+def test_of_a_model_on_the_hub_that_is_refused_nothing_but_its_config_is_fetched(config, said, tmp_path, monkeypatch):
+    commit, cache = "0" * 40, tmp_path / "models--some-org--model"
     (cache / "refs").mkdir(parents=True)
     (cache / "refs" / "main").write_text(commit)
     (cache / "snapshots" / commit).mkdir(parents=True)
-    (cache / "snapshots" / commit / "config.json").write_text(json.dumps(GEMMA3))
+    (cache / "snapshots" / commit / "config.json").write_text(json.dumps(config))
     for client in (file_download, _snapshot_download):
         monkeypatch.setattr(client.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="^'some-org/seeing' is a multimodal model"):
-        locate_base_model("some-org/seeing")
+    with pytest.raises(ModelError, match=f"^'some-org/model' {said}"):
+        locate_base_model("some-org/model", unquantised=True)
+
+
+def test_a_quantised_model_may_be_asked_and_is_refused_where_the_settings_say_how_a_base_is_held(base):
+    set_key(base / "config.json", "quantization_config", FOUR_BITS["quantization_config"])
+    assert locate_base_model(base) == base.resolve()
+    with pytest.raises(ModelError, match="give the 16-bit model that it was made from; --quantization nf4"):
+        locate_base_model(base, unquantised=True)
+    set_key(base / "config.json", "quantization_config", None)
+    assert locate_base_model(base, unquantised=True) == base.resolve()
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,23 @@ def test_an_architecture_that_no_kernel_takes_is_planned_as_transformers_runs_it
     assert checkpointed_layers(other, config(kernels=KernelSettings(checkpointed_layers=8))) == 32
 
 
+@pytest.mark.parametrize(
+    ("precision", "head_size", "flash"), [("bf16", 128, True), ("bf16", 100, False), ("fp32", 128, False)]
+)
+def test_attention_is_planned_on_cuda_as_it_runs_there(precision, head_size, flash):
+    shape, settings = replace(SHAPE, head_size=head_size), config(precision=precision, gradient_checkpointing=False)
+    here, there = (
+        next(
+            item.bytes
+            for item in items_of(shape, settings, device=device, memory_bytes=GIB)
+            if item.name == "activations"
+        )
+        for device in ("cpu", "cuda")
+    )
+    assert (there < here) is flash
+    assert (there == here) is not flash
+
+
 def test_what_no_gpu_has_measured_says_so():
     found = items_of(SHAPE, config(), device="cuda", memory_bytes=GIB)
     assert {item.name for item in found if item.basis == "assumed"} == {"context", "allocator slack"}

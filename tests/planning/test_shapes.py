@@ -1,6 +1,7 @@
 """Shapes are what config.json says; the parameters that follow from them are the published ones."""
 
 import json
+import re
 
 import pytest
 
@@ -43,11 +44,19 @@ def test_a_shape_is_the_parameters_that_transformers_makes(tiny_base):
         ({"hidden_size": None}, "hidden_size None"),
         ({"num_hidden_layers": 0, "vocab_size": "many"}, "num_hidden_layers 0, vocab_size 'many'"),
         ({"num_experts": 8}, "a mixture of experts"),
+        ({"quantization_config": {"quant_method": "mxfp4"}}, "quantised already ('mxfp4')"),
+        ({"quantization_config": {"load_in_4bit": True}}, "quantised already ('unknown')"),
+        ({"quantization_config": "gptq"}, "quantised already ('gptq')"),
     ],
 )
 def test_a_config_that_no_plan_can_be_made_of_is_refused_with_what_is_wrong(change, said):
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=re.escape(said)):
         shape_from(config_of("llama-2-7b") | change, "mine")
+
+
+def test_a_quantisation_that_is_null_is_none():
+    config = config_of("llama-2-7b")
+    assert shape_from(config | {"quantization_config": None}, "llama-2-7b") == shape_from(config, "llama-2-7b")
 
 
 def test_a_file_that_is_no_config_is_refused(tmp_path):

@@ -5,13 +5,15 @@ import json
 import re
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from alpaca_lora import finetune
 from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.errors import ConfigError, ModelError
-from alpaca_lora.planning import Decisions, Hardware, config_of
+from alpaca_lora.planning import Decisions, Hardware, config_of, estimate, shape_of
 from alpaca_lora.training import admission
-from alpaca_lora.training.admission import refuse_what_cannot_fit, settle_for
+from alpaca_lora.training.admission import refuse_what_cannot_fit, room_of, settle_for
 
 GIB = 2**30
 LAPTOP = Hardware(device="cpu", name="laptop", memory_bytes=16 * GIB, bf16=False, fp16=False, cores=4)
@@ -33,7 +35,9 @@ def seven_billion(tmp_path):
 
 def test_finetune_refuses_before_it_looks_for_weights_and_its_change_gets_past(seven_billion, tmp_path, free):
     free(12)
-    with pytest.raises(ConfigError, match=r"needs about \d\d\.\d GiB and 12.0 GiB are free") as refused:
+    with pytest.raises(
+        ConfigError, match=r"needs about \d\d\.\d GiB and 12\.6 GiB are free or this process"
+    ) as refused:
         finetune(
             seven_billion, "alpaca-mini", tmp_path / "run", config=FinetuneConfig(precision="fp32"), progress=False
         )
@@ -47,6 +51,27 @@ def test_finetune_refuses_before_it_looks_for_weights_and_its_change_gets_past(s
             config=load_config(FinetuneConfig(precision="fp32"), values), progress=False,
         )  # fmt: skip
     assert not (tmp_path / "run").exists()
+
+
+def test_a_base_that_is_quantised_already_is_refused_as_that_before_it_is_too_large(seven_billion, tmp_path, free):
+    free(1)
+    config = config_of(seven_billion) | {"quantization_config": {"quant_method": "fp8"}}
+    (seven_billion / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    save_file({"lm_head.weight": torch.zeros(1)}, seven_billion / "model.safetensors")
+    with pytest.raises(ModelError, match=r"is quantised already \('fp8'\): give the 16-bit model"):
+        finetune(seven_billion, "alpaca-mini", tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_this_process_holds_already_is_not_asked_for_again(tiny_base, free):
+    asked = FinetuneConfig(precision="fp32", micro_batch_size=8, gradient_checkpointing=False)
+    items = {item.name: item.bytes for item in estimate(shape_of(tiny_base), asked, LAPTOP).items}
+    beside = sum(items.values()) - items["process"]
+    free(beside / GIB)
+    refuse_what_cannot_fit(tiny_base, asked, rows=100, hardware=LAPTOP, room_bytes=room_of(LAPTOP))
+    free((beside - sum(items.values()) / 8) / GIB)
+    with pytest.raises(ConfigError, match="this run needs about"):
+        refuse_what_cannot_fit(tiny_base, asked, rows=100, hardware=LAPTOP, room_bytes=room_of(LAPTOP))
 
 
 def test_what_fits_and_what_no_plan_can_be_made_of_is_let_through(seven_billion, tiny_base, tmp_path):

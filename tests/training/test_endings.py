@@ -335,6 +335,22 @@ class TestMemory:
         assert all(len(passes) == 4 for passes in orders.values())
         assert max(orders) == 5
 
+    def test_the_checkpoint_that_was_named_is_gone_on_from_again(self, run_tiny, tmp_path, at_step):
+        def die(_):
+            raise KeyboardInterrupt
+
+        def fail(_):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        at_step(6, die)
+        with pytest.raises(KeyboardInterrupt):
+            run_tiny(tmp_path / "run", **FEW)
+        assert [path.name for path in list_checkpoints(tmp_path / "run")] == ["checkpoint-4", "checkpoint-2"]
+        at_step(3, fail)
+        result = run_tiny(tmp_path / "run", **FEW, resume=str(tmp_path / "run/checkpoint-2"))
+        assert "went on from checkpoint-2 with 1" in result.notes[0]
+        assert [step for step, *_ in steps_of(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
     def test_noise_is_still_added_once(self, run_tiny, tmp_path, at_step, monkeypatch):
         from alpaca_lora.training.trainer import AlpacaTrainer
 

@@ -90,6 +90,22 @@ def test_a_forward_pass_that_was_given_or_is_small_is_not_tried(tiny_base, tmp_p
     assert len(seen) == 6
 
 
+class EnoughError(Exception):
+    """Ends the run after the rehearsal."""
+
+
+def test_the_rehearsal_asks_nothing_of_cards_that_the_model_is_not_on(tiny_base, tmp_path, monkeypatch):
+    def watched(trainer):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        preflight.rehearse(trainer)
+        raise EnoughError
+
+    monkeypatch.setattr(preflight, "free_memory_bytes", lambda hardware: 1)
+    monkeypatch.setattr(course, "rehearse", watched)
+    with pytest.raises(EnoughError):
+        finetune(tiny_base, "alpaca-mini", tmp_path / "run", config=FinetuneConfig(**SETTINGS), progress=False)
+
+
 @pytest.mark.parametrize(
     ("checkpointed", "options", "passes"),
     [(True, {}, 2), (False, {}, 1), (True, {"activation_checkpointing_kwargs": {"every_n_layers": 5}}, 1)],
@@ -99,9 +115,6 @@ def test_the_rehearsal_computes_layers_again_where_training_does(
 ):
     """Without the kernels it is transformers that does, and only in training; a rehearsal of more would not fit."""
     seen = []
-
-    class EnoughError(Exception):
-        """Ends the run after the rehearsal."""
 
     def watched(trainer):
         layer = trainer.model.get_base_model().get_decoder().layers[1].mlp

@@ -68,7 +68,7 @@ class TestTheSameCommandAgain:
     """A run goes on with what it decided when it began, whatever is decided for a new one by then."""
 
     OPEN = FinetuneConfig(precision="fp32", packing=False, max_length=1024, batch_size=8)
-    ROOMY, TIGHT = 8 * 2**30, 700 * 2**20
+    ROOMY, TIGHT = 8 * 2**30, 86 * 2**20
 
     @pytest.fixture
     def enter(self, tiny_base, tmp_path, monkeypatch):

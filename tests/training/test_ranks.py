@@ -10,6 +10,7 @@ import tempfile
 import time
 
 import pytest
+import torch
 
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError
@@ -87,6 +88,16 @@ def test_one_process_changes_nothing():
     decided = FinetuneConfig(batch_size=8, micro_batch_size=8)
     assert ranks.shared_batch(FinetuneConfig(), decided) == decided
     assert ranks.from_leader(lambda: 3) == 3
+
+
+@pytest.mark.parametrize("place", ["0", "1"])
+def test_more_processes_than_cards_are_refused_by_all_of_them(monkeypatch, place):
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": place}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"2 processes were started .* 1 CUDA devices .* --nproc-per-node 1 "):
+        ranks.join()
 
 
 def test_a_base_is_divided_over_several_processes_and_not_in_four_bits(monkeypatch):
@@ -290,7 +301,7 @@ def test_the_processes_decide_alike_for_the_one_with_the_least_memory(command, t
     options = command(2, tmp_path)
     launch = options["args"][: options["args"].index("-m", 3)]
     (tmp_path / "unequal.py").write_text(UNEQUAL, encoding="utf-8")
-    free = ("8000000000", "730000000")
+    free = ("8000000000", "86000000")
     finished({**options, "args": [*launch, str(tmp_path / "unequal.py"), tiny_base, records, str(tmp_path), *free]})
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text("utf-8")) for rank in range(2))
     assert first == second
