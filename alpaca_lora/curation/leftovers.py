@@ -9,7 +9,7 @@ from alpaca_lora.curation.rule import Rule, Verdict, wrong
 from alpaca_lora.records import Record
 from alpaca_lora.records.record import FIELDS
 
-__all__ = ["LEFTOVERS"]
+__all__ = ["LEFTOVERS", "trimmed"]
 
 _NO_INPUT = re.compile(
     r"\W*(?:no[ _-]?(?:additional |further )?inputs?(?: (?:needed|required|provided|given|necessary))?|none)\W*", re.I
@@ -149,13 +149,13 @@ def _cut_by_stop(record: Record) -> Verdict | None:
     return None
 
 
-def _trimmed(text: str) -> str:
+def trimmed(text: str) -> str:
     """Return a text without blanks around it, but for the indentation of its first line where more lines follow."""
     return re.sub(r"\A(?:[^\S\n]*\n)+", "", text).rstrip() if "\n" in text.strip() else text.strip()
 
 
 def _surrounding_whitespace(record: Record) -> Verdict | None:
-    fields = [field for field in FIELDS if getattr(record, field) != _trimmed(getattr(record, field))]
+    fields = [field for field in FIELDS if getattr(record, field) != trimmed(getattr(record, field))]
     if not record.output.strip():
         fields = [field for field in fields if field != "output"]  # which is empty_output
     return wrong(f"around {', '.join(fields)}") if fields else None
@@ -249,7 +249,7 @@ LEFTOVERS = (
         about="begins or ends a field with blanks",
         fix="Strip them; a model that learns a trailing blank writes one.",
         check=_surrounding_whitespace,
-        repair=_each(_trimmed),
+        repair=_each(trimmed),
         fixture=Record("Name a colour. ", "", "Red."),
     ),
     Rule(

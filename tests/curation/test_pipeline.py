@@ -41,7 +41,7 @@ def test_each_row_is_decided_as_a_person_would(source, tmp_path):
         ("kept", None),
         ("dropped", "near_duplicate"),
         ("kept", None),
-        ("dropped", "exact_duplicate"),
+        ("dropped", "near_duplicate"),
         ("kept", None),
         ("kept", None),
     ]
