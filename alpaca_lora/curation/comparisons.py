@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from alpaca_lora._optional import require
 from alpaca_lora.curation.catalog import CONFLICT, CONTAMINATION, EXACT, NEAR, RULES
-from alpaca_lora.curation.leftovers import trimmed
+from alpaca_lora.curation.characters import trimmed
 from alpaca_lora.curation.likeness import Contents, InputIndex
 from alpaca_lora.curation.measured import Finding
 from alpaca_lora.curation.settings import Compare, Method

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from alpaca_lora.curation.leftovers import trimmed
+from alpaca_lora.curation.characters import trimmed
 from alpaca_lora.records import Record
 from alpaca_lora.selfinstruct.novelty import Match, NoveltyIndex, compared_text
 from alpaca_lora.selfinstruct.tokens import signs, tokens
