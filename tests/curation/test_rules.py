@@ -168,6 +168,12 @@ def test_no_page_makes_a_rule_run_for_hours_or_fail(page):
             rule.check(record)
 
 
+@pytest.mark.parametrize("gap", [" " * 40_000, " \n" * 20_000, " and" * 10_000])
+def test_no_gap_in_a_list_of_numbers_takes_for_ever(gap):
+    assert RULES["list_figure"].check(Record("Find the sum.", f"1{gap}x", "1")) is None
+    assert RULES["list_figure"].check(Record("Find the sum.", f"1,  2 and 3{gap[:2]}", "7")).ok is False
+
+
 @pytest.mark.parametrize(
     ("instruction", "output"),
     [
