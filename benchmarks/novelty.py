@@ -3,12 +3,13 @@
 Run:  pip install rouge-score                    (the reference; nothing else here needs it)
       python benchmarks/novelty.py [DIR]         (a quarter of an hour, nearly all of it rouge_score's; needs the
                                                  published data in DIR, by default ../shared/data)
-      python benchmarks/novelty.py --curve [DIR] (the index's own times: half a minute)
+      python benchmarks/novelty.py --curve [DIR] (the index's own times: two minutes)
 
 Two sets of 52,002 texts are drawn from the published files with a fixed seed. `different`: sentences of 4 to 150 words
 from all their fields, no two alike letter for letter; nearly all are new, so the index grows to its full size. `drawn`:
 instructions with a number at their end, as many as there are records to draw; four of five are found to be old. What is
-decided both ways are sentences and edited ones, many of them close to the threshold.
+decided both ways are sentences and edited ones, many of them close to the threshold. The index's times are measured by
+rouge_score's words and by the tokens of any script that `curate` and the profile `modern` compare by.
 Times are seconds of the processor in this one process, since what runs beside it stretches the clock.
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 
 from alpaca_lora.records import load_records
 from alpaca_lora.selfinstruct.novelty import THRESHOLD, NoveltyIndex, rouge_l, words
+from alpaca_lora.selfinstruct.tokens import tokens
 
 Score = Callable[[Sequence[str], Sequence[str]], Any]
 
@@ -50,14 +52,14 @@ def draw(directory: Path) -> dict[str, list[str]]:
     return {"different": different[:COUNT], "drawn": drawn}
 
 
-def measure_curve(name: str, texts: list[str]) -> None:
+def measure_curve(name: str, texts: list[str], split: Callable[[str], list[str]]) -> None:
     """Print how long the index takes for the first 5,000, 10,000 … texts."""
-    index, began = NoveltyIndex(), time.process_time()
+    index, began = NoveltyIndex(split=split), time.process_time()
     for number, text in enumerate(texts, start=1):
         index.admit(text)
         if number in SIZES:
             seconds = time.process_time() - began
-            print(f"{name:10} {number:7,} texts {len(index):7,} kept {seconds:8.2f} s", flush=True)
+            print(f"{name:10} {split.__name__:6} {number:7,} texts {len(index):7,} kept {seconds:8.2f} s", flush=True)
 
 
 def edited(rng: random.Random, text: str) -> str:
@@ -112,7 +114,8 @@ def main() -> None:
     named = [argument for argument in sys.argv[1:] if argument != "--curve"]
     sets = draw(Path(named[0] if named else Path(__file__).parents[2] / "shared" / "data"))
     for name, texts in sets.items():
-        measure_curve(name, texts)
+        for split in (words, tokens):
+            measure_curve(name, texts, split)
     if not curve_only:
         score = import_module("rouge_score.rouge_scorer")._score_lcs
         different, rng = sets["different"], random.Random(SEED)

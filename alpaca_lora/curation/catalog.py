@@ -1,6 +1,7 @@
 """Every rule, in the order in which a record meets them: what is wrong in itself, then comparisons."""
 
 from alpaca_lora.curation.answers import ANSWERS
+from alpaca_lora.curation.characters import CHARACTERS
 from alpaca_lora.curation.forms import FORMS
 from alpaca_lora.curation.leftovers import LEFTOVERS
 from alpaca_lora.curation.letters import LETTERS
@@ -57,6 +58,7 @@ COMPARISONS = (
 RULES = {
     rule.name: rule
     for rule in (
+        *CHARACTERS,
         *LEFTOVERS,
         *REQUESTS,
         *ANSWERS,

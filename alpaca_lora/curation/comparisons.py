@@ -4,16 +4,18 @@ Every pair above the floor of its rule is measured, whether the earlier record i
 from the floor on can be tried later without measuring again.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from alpaca_lora._optional import require
 from alpaca_lora.curation.catalog import CONFLICT, CONTAMINATION, EXACT, NEAR, RULES
+from alpaca_lora.curation.characters import trimmed
+from alpaca_lora.curation.likeness import Contents, InputIndex
 from alpaca_lora.curation.measured import Finding
 from alpaca_lora.curation.settings import Compare, Method
 from alpaca_lora.records import Record
 from alpaca_lora.selfinstruct.novelty import Match, NoveltyIndex, compared_text, words
+from alpaca_lora.selfinstruct.tokens import tokens
 
 __all__ = ["compare_with_held_out", "compare_within", "score_leaks"]
 
@@ -37,14 +39,16 @@ def compare_within(
 
     Args:
         records: after repairs.
-        compare: what is compared; of two tasks, the inputs alone too where both have one, and the lower score counts.
+        compare: what is compared. Of two tasks, by the words of any script, it is the inputs alone too where both have
+            one, and the lower score counts; instructions are compared as Stanford did, by rouge_score's words.
         method: `exact` is ROUGE-L of every pair; `minhash` estimates the Jaccard similarity of the characters' 5-grams,
             and misses some pairs near the floor.
         tick: called after each record with the number of records done.
 
     Returns:
         Exact duplicates with the first of their kind; conflicting answers with up to 50 earlier records, and near
-        duplicates with the first 50 and the 50 most similar ones.
+        duplicates with the first 50 and the 50 most similar ones. The first two are about the text itself, so that case
+        and indentation can be what a task is about.
 
     Raises:
         MissingDependencyError: `minhash` without datasketch.
@@ -52,21 +56,19 @@ def compare_within(
     found: Found = defaultdict(list)
     first: dict[tuple[str, ...], int] = {}
     tasks: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    floor = float(RULES[NEAR].floor or 0)
-    matches, score_inputs = _MATCHERS[method](floor), _input_scorer(floor)
+    nearly_same = _near_matcher(compare, method, float(RULES[NEAR].floor or 0))
     indexed: list[int] = []
     for place, record in enumerate(records):
-        task = (_plain(record.instruction), _plain(record.input))
-        earlier = first.setdefault((*task, _plain(record.output)), place)
+        task, output = (trimmed(record.instruction), trimmed(record.input)), trimmed(record.output)
+        earlier = first.setdefault((*task, output), place)
         if earlier != place:
             found[place].append(Finding(EXACT, f"the same as {records[earlier].origin}", other=earlier))
         else:
             for other in tasks[task][:_MOST_PAIRS]:
-                found[place].append(Finding(CONFLICT, f"the task of {records[other].origin}", other=other))
+                if _plain(output) != _plain(records[other].output):
+                    found[place].append(Finding(CONFLICT, f"the task of {records[other].origin}", other=other))
             tasks[task].append(place)
-            alike = matches(compared_text(record, with_input=compare == "task"))
-            if compare == "task":
-                alike = score_inputs(record.input, alike)
+            alike = nearly_same(record)
             most = sorted(alike, key=lambda match: -match.score)[:_MOST_PAIRS]
             for match in sorted({*alike[:_MOST_PAIRS], *most}):
                 other = indexed[match.number]
@@ -76,34 +78,32 @@ def compare_within(
     return found
 
 
-def _input_scorer(floor: float) -> Callable[[str, list[Match]], list[Match]]:
-    """Return what lowers the scores of tasks to those of their inputs, as a long instruction can hide that they differ.
-
-    Pairs whose inputs are at the floor or below are left out; an input without words is like any other.
-    """
-    index = NoveltyIndex(threshold=floor)
-    empty: list[bool] = []
-
-    def lowered(text: str, alike: list[Match]) -> list[Match]:
-        blank = not words(text)
-        scores = {match.number: match.score for match in index.matches(text)} if alike and not blank else {}
-        index.add(text)
-        empty.append(blank)
-        return [
-            match._replace(score=min(match.score, 1.0 if blank or empty[match.number] else scores[match.number]))
-            for match in alike
-            if blank or empty[match.number] or match.number in scores
-        ]
-
-    return lowered
-
-
 def _plain(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def _rouge_matcher(floor: float) -> Callable[[str], list[Match]]:
-    index = NoveltyIndex(threshold=floor)
+def _near_matcher(compare: Compare, method: Method, floor: float) -> Callable[[Record], list[Match]]:
+    """Return what makes a record known, and says which of those before it nearly the same is asked in."""
+    by_task = compare == "task"
+    split = tokens if by_task else words
+    similar = _minhash_matcher(floor) if method == "minhash" else _rouge_matcher(floor, split)
+    inputs, known = InputIndex(floor=floor), list[Contents]()
+
+    def nearly_same(record: Record) -> list[Match]:
+        alike = similar(compared_text(record, with_input=by_task))
+        if not by_task:
+            return alike
+        own = Contents.of(record)
+        alike = [m for m in inputs.lower(record.input, alike) if not own.ask_otherwise(known[m.number])]
+        inputs.add(record.input)
+        known.append(own)
+        return alike
+
+    return nearly_same
+
+
+def _rouge_matcher(floor: float, split: Callable[[str], list[str]]) -> Callable[[str], list[Match]]:
+    index = NoveltyIndex(threshold=floor, split=split)
 
     def matches(text: str) -> list[Match]:
         found = index.matches(text)
@@ -131,17 +131,12 @@ def _minhash_matcher(floor: float) -> Callable[[str], list[Match]]:
     return matches
 
 
-_MATCHERS: dict[Method, Callable[[float], Callable[[str], list[Match]]]] = {
-    "exact": _rouge_matcher,
-    "minhash": _minhash_matcher,
-}
-
-
 def compare_with_held_out(records: Sequence[Record], held_out: Mapping[str, Iterable[Record]]) -> Found:
     """Compare each record with those that a model will be evaluated on.
 
-    Two measures, of which the higher counts: ROUGE-L of instruction with input, so that a general instruction alone is
-    no leak; and how many of the held-out task's runs of eight words stand anywhere in the record, output included.
+    Two measures, of which the higher counts: ROUGE-L of instruction with input, or of the inputs where both have one
+    and that is lower, so that a general instruction alone is no leak; and how many of the held-out task's runs of eight
+    words stand anywhere in the record, output included.
 
     Args:
         records: after repairs.
@@ -169,10 +164,11 @@ def score_leaks(records: Iterable[Record], held_out: Sequence[Record]) -> Iterat
     """
     texts = [compared_text(record, with_input=True) for record in held_out]
     floor = float(RULES[CONTAMINATION].floor or 0)
-    index = NoveltyIndex(texts, threshold=floor)
+    index = NoveltyIndex(texts, threshold=floor, split=tokens)
+    inputs = InputIndex((record.input for record in held_out), floor=floor)
     holders, sizes = _index_grams(texts)
     for record in records:
-        scores = {match.number: match.score for match in index.matches(compared_text(record, with_input=True))}
+        scores = dict(inputs.lower(record.input, index.matches(compared_text(record, with_input=True))))
         shared = Counter(
             n
             for gram in _grams("\n".join((record.instruction, record.input, record.output)))
@@ -185,7 +181,7 @@ def score_leaks(records: Iterable[Record], held_out: Sequence[Record]) -> Iterat
 
 
 def _grams(text: str) -> set[tuple[str, ...]]:
-    found = words(text) or re.findall(r"\w", text)  # other scripts go by character
+    found = [token for token in tokens(text) if token[0].isalnum()]  # what is copied gets and loses Markdown's signs
     return {tuple(found[n : n + _GRAM_WORDS]) for n in range(len(found) - _GRAM_WORDS + 1)}
 
 

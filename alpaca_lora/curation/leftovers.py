@@ -1,20 +1,21 @@
-"""What generators and converters leave in the text: markers, placeholders, broken characters, answers cut short."""
+"""What generators and converters leave in the text: markers, placeholders, answers cut short."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
+from alpaca_lora.curation.characters import visible
 from alpaca_lora.curation.rule import Rule, Verdict, wrong
 from alpaca_lora.records import Record
-from alpaca_lora.records.record import FIELDS
 
 __all__ = ["LEFTOVERS"]
 
 _NO_INPUT = re.compile(
-    r"\W*(?:no[ _-]?(?:additional |further )?inputs?(?: (?:needed|required|provided|given|necessary))?|none)\W*", re.I
+    r"\W*(?:no[ _-]?(?:additional |further )?inputs?(?: (?:needed|required|provided|given|necessary))?)\W*", re.I
 )
-_ABOUT_WORDS = re.compile(r"\b(?:words?|terms?|translate|synonyms?|antonyms?|spell)\b", re.I)
+_ABOUT_WORDS = re.compile(
+    r"\b(?:words?|terms?|phrases?|abbreviations?|acronyms?|stands? for|means?|translate|synonyms?|antonyms?|spell)\b",
+    re.I,
+)
 _NO_OUTPUT = re.compile(
     r"[\s\"'`<>\[\]().*_-]*(?:n ?/ ?a|none|null|nil|tbd|todo|no[ _-]?(?:output|answer|response)|output|placeholder"
     r"|not (?:applicable|available))[\s\"'`<>\[\]().*_-]*|[.,;:!?'\"-]{1,3}|-+|\.+",
@@ -33,41 +34,12 @@ _MARKER = re.compile(
     r"|\n[ \t]*(?:Instruction|Input|Output|Response) ?:\s*\Z|<no ?input>|<no ?output>",
     re.I,
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028\u2029\ufeff]")
-_LOST = re.compile("\ufffd")
-_ESCAPE = re.compile(r'\\(?:[ntr](?![a-z]{2,}\{)|")')
-_ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "", r"\"": '"'}
-_TEX = (
-    r"\\(?:nabla|neg?|neq|newline|nexists|ni|nleq|ngeq|nmid|not(?:in)?|nu|rangle|rbrace|rceil|rfloor|rho|right|rightarrow|rm"
-    r"|tanh?|tau|text(?:bf|it|rm|style|tt)?|tfrac|theta|tilde|times|to|top|triangle)(?![a-zA-Z])"
-)
-"""Commands of TeX that begin as an escape does."""
-
-_OTHER_ESCAPE = re.compile(rf'\\[^ntr"]|\\[ntr][a-z]*\{{|{_TEX}|```|\$[^$\d]+\$')
-_CODE = re.compile(
-    r"\b(?:print|printf|def|return|regex|regular expression|escape|escap\w+|console|echo|newline|code"
-    r"|python|java\w*|latex|string|path)\b|[{};]\s*(?:\n|$)",
-    re.I,
-)
-_MOJIBAKE = re.compile(r"(?:Ã[\x80-\xbf€-™ -¿]|â€|Â[ -¿]|ðŸ)")
 _CUT_YEAR = re.compile(
     r"\b(?:in|of|since|until|till|by|year|from|during|before|after|early|late|mid|January|February"
     r"|March|April|May|June|July|August|September|October|November|December|\d{1,2},) 20$"
 )
 _CUT_MONEY = re.compile(r"(?:^|[a-z] )[$€£]$", re.I)
 _LAST_ITEM = re.compile(r"(?:^|\n)[ \t]*(\d{1,3})[.)] ")
-
-
-def _in_fields(pattern: re.Pattern[str], fields: tuple[str, ...] = FIELDS) -> Callable[[Record], Verdict | None]:
-    """Return a check that looks for a pattern in some fields."""
-
-    def check(record: Record) -> Verdict | None:
-        for field in fields:
-            if found := pattern.search(getattr(record, field)):
-                return wrong(f"{field}: {found.group().strip()!r}")
-        return None
-
-    return check
 
 
 def _no_input_marker(record: Record) -> Verdict | None:
@@ -88,6 +60,10 @@ def _placeholder_output(record: Record) -> Verdict | None:
     )
 
 
+def _empty_instruction(record: Record) -> Verdict | None:
+    return None if visible(record.instruction) else wrong("instruction: nothing that can be seen")
+
+
 def _empty_output(record: Record) -> Verdict | None:
     return None if record.output.strip() else wrong("output: nothing but blanks" if record.output else "output: ''")
 
@@ -105,40 +81,6 @@ def _residual_marker(record: Record) -> Verdict | None:
     return None
 
 
-def _stray_escapes(record: Record) -> Verdict | None:
-    if _CODE.search(f"{record.instruction}\n{record.input}\n{record.output}"):
-        return None
-    for field in FIELDS:
-        if found := _stray_escape(getattr(record, field)):
-            return wrong(f"{field}: {found.group()!r} as {len(found.group())} characters")
-    return None
-
-
-def _stray_escape(text: str) -> re.Match[str] | None:
-    """Return the first escape of a text, unless another one shows that a backslash means something else there."""
-    return None if _OTHER_ESCAPE.search(text) else _ESCAPE.search(text)
-
-
-def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(lambda found: _ESCAPES[found.group()], text) if _stray_escape(text) else text
-
-
-def _unmangled(text: str) -> str:
-    """Return UTF-8 text that was once read as Windows-1252; other text as it is."""
-    try:
-        return text.encode("cp1252").decode("utf-8")
-    except UnicodeError:
-        return text
-
-
-def _mojibake(record: Record) -> Verdict | None:
-    for field in FIELDS:
-        text = getattr(record, field)
-        if (found := _MOJIBAKE.search(text)) and _unmangled(text) != text:
-            return wrong(f"{field}: {text[max(0, found.start() - 5) : found.end() + 5]!r}")
-    return None
-
-
 def _cut_by_stop(record: Record) -> Verdict | None:
     output = record.output.rstrip()
     numbers = [int(number) for number in _LAST_ITEM.findall(output)]
@@ -149,24 +91,15 @@ def _cut_by_stop(record: Record) -> Verdict | None:
     return None
 
 
-def _trimmed(text: str) -> str:
-    """Return a text without blanks around it, but for the indentation of its first line where more lines follow."""
-    return re.sub(r"\A(?:[^\S\n]*\n)+", "", text).rstrip() if "\n" in text.strip() else text.strip()
-
-
-def _surrounding_whitespace(record: Record) -> Verdict | None:
-    fields = [field for field in FIELDS if getattr(record, field) != _trimmed(getattr(record, field))]
-    if not record.output.strip():
-        fields = [field for field in fields if field != "output"]  # which is empty_output
-    return wrong(f"around {', '.join(fields)}") if fields else None
-
-
-def _each(change: Callable[[str], Any]) -> Callable[[Record], Record]:
-    """Return a repair that changes every field."""
-    return lambda record: replace(record, **{field: change(getattr(record, field)) for field in FIELDS})
-
-
 LEFTOVERS = (
+    Rule(
+        name="empty_instruction",
+        severity="error",
+        about="asks nothing",
+        fix="Write the instruction, or delete the record.",
+        check=_empty_instruction,
+        fixture=Record("\u200b", "", "Red."),
+    ),
     Rule(
         name="empty_output",
         severity="error",
@@ -207,50 +140,6 @@ LEFTOVERS = (
         fix="Delete the marker, and check what belongs to which field.",
         check=_residual_marker,
         fixture=Record("Sort the words.\n4. Input:", "pear, apple", "apple, pear"),
-    ),
-    Rule(
-        name="control_characters",
-        severity="warning",
-        about="holds control characters or invisible separators",
-        fix="Delete them.",
-        check=_in_fields(_CONTROL),
-        repair=_each(lambda text: _CONTROL.sub("", text)),
-        fixture=Record("Name a colour.", "", "Re\x08d."),
-    ),
-    Rule(
-        name="lost_character",
-        severity="error",
-        about="holds U+FFFD, which stands where a character was lost",
-        fix="Restore the text from its source.",
-        check=_in_fields(_LOST),
-        fixture=Record("Name a drink.", "", "Caf\ufffd au lait."),
-    ),
-    Rule(
-        name="stray_escapes",
-        severity="warning",
-        about="holds escapes as text where line ends, tabs or quotes were meant",
-        fix="Write the characters that the escapes stand for.",
-        check=_stray_escapes,
-        repair=_each(_unescaped),
-        fixture=Record("Name two colours.", "", r"Red.\nBlue."),
-    ),
-    Rule(
-        name="mojibake",
-        severity="warning",
-        about="holds UTF-8 that was read as Windows-1252",
-        fix="Decode it as UTF-8.",
-        check=_mojibake,
-        repair=_each(_unmangled),
-        fixture=Record("Name a drink.", "", "CafÃ© au lait."),
-    ),
-    Rule(
-        name="surrounding_whitespace",
-        severity="note",
-        about="begins or ends a field with blanks",
-        fix="Strip them; a model that learns a trailing blank writes one.",
-        check=_surrounding_whitespace,
-        repair=_each(_trimmed),
-        fixture=Record("Name a colour. ", "", "Red."),
     ),
     Rule(
         name="cut_by_stop",

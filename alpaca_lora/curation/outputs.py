@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from alpaca_lora import _files
 from alpaca_lora._seals import SEAL
@@ -15,6 +16,7 @@ from alpaca_lora.curation.report import draw_funnel, draw_verbs, render_curation
 from alpaca_lora.curation.settings import CurationSettings
 from alpaca_lora.curation.statistics import describe_set
 from alpaca_lora.records import LoadedRecords, Record, save_records
+from alpaca_lora.records.locating import folder_of
 from alpaca_lora.records.record import FIELDS
 from alpaca_lora.records.writing import canonical_lines
 from alpaca_lora.reporting.shapes import standalone
@@ -128,7 +130,7 @@ def _sarif(curation: Curation) -> dict[str, Any]:
             "ruleIndex": names.index(finding.rule),
             "level": RULES[finding.rule].severity,
             "message": {"text": f"The record {RULES[finding.rule].about}: {finding.detail}"},
-            "locations": [_location(record.origin)],
+            "locations": [_location(record.origin, curation.loaded.name)],
             "properties": {"score": finding.score, "outcome": decision.outcome},
         }
         for record, decision in zip(curation.loaded.records, curation.decisions, strict=True)
@@ -147,8 +149,16 @@ def _sarif(curation: Curation) -> dict[str, Any]:
     }
 
 
-def _location(origin: str) -> dict[str, Any]:
+def _location(origin: str, source: str) -> dict[str, Any]:
     name, colon, line = origin.rpartition(":")
     if not colon or not line.isdigit():
         return {"logicalLocations": [{"fullyQualifiedName": origin}]}
-    return {"physicalLocation": {"artifactLocation": {"uri": name}, "region": {"startLine": int(line)}}}
+    return {"physicalLocation": {"artifactLocation": {"uri": _uri(name, source)}, "region": {"startLine": int(line)}}}
+
+
+def _uri(name: str, source: str) -> str:
+    """Return where a file is found from where the source, a path or a glob, was given; else the file's name alone."""
+    path, folder = Path(source), folder_of(source)
+    if path.name != name:
+        path = Path(name) if folder is None else folder / name
+    return path.as_uri() if path.is_absolute() else quote(path.as_posix())

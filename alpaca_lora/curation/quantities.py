@@ -30,7 +30,7 @@ _CALCULATION = re.compile(
     r"[\d$€£(][\d\s$€£().,%+*/×÷·^xX−–-]*(?:\b(?:plus|minus|times|divided by|multiplied by"
     r"|of)\b[\d\s$€£().,%+*/×÷·^xX−–-]*)*"
 )
-_LIST = re.compile(r"(?<![\w.])-?\d[\d.,]*(?:\s*(?:,|;|\band\b|\s)\s*(?:and\s+)?-?\d[\d.,]*)+")
+_LIST = re.compile(r"(?<![\w.])-?\d[\d.,]*(?:(?:\s*+[,;]\s*+|\s++)(?:and\b\s*+)?-?\d[\d.,]*)+")
 _FIGURES: dict[str, tuple[str, Callable[[Sequence[Fraction]], Fraction]]] = {
     "sum": (r"\b(?:sum|total|add)\b", lambda numbers: sum(numbers, Fraction(0))),
     "mean": (r"\b(?:average|mean)\b", lambda numbers: mean(numbers)),
@@ -115,9 +115,11 @@ def _calculation(record: Record) -> Verdict | None:
 def _list_figure(record: Record) -> Verdict | None:
     """Work out the sum, mean, median … of the numbers that the task lists."""
     asked = [name for name, (pattern, _) in _FIGURES.items() if re.search(pattern, record.instruction, re.I)]
+    if len(asked) != 1 or _OTHER_WORK.search(record.instruction):
+        return None
     text = record.input if re.search(r"\d", record.input) else record.instruction
     listed = _LIST.findall(text)
-    if len(asked) != 1 or len(listed) != 1 or _OTHER_WORK.search(record.instruction):
+    if len(listed) != 1:
         return None
     if re.search(
         r"[^\W\d_]{2,}", re.sub(r"\b(?:and|numbers?|list|data|set|array|values)\b", "", record.input, flags=re.I)

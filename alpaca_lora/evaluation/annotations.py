@@ -132,7 +132,7 @@ def _load(
     items, faults = [], []
     located = locate(path)
     for file in located.files:
-        findings = Findings(file.name)
+        findings = Findings(located.name_of(file))
         rows = parse_json(decode(file.read_bytes(), findings), findings, DEFAULT_LIMITS)
         if not rows and not findings.faults:
             findings.fault(0, "no rows; write at least one")

@@ -3,8 +3,10 @@
 import difflib
 import glob
 import os
+import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +15,13 @@ from alpaca_lora.records.fields import quoted
 from alpaca_lora.records.findings import fault_error
 from alpaca_lora.records.hub import HubReference, download, parse_reference
 
-__all__ = ["SUFFIXES", "Located", "locate"]
+__all__ = ["SUFFIXES", "Located", "folder_of", "locate"]
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")
 """Endings of the files that can be read."""
 
 _PACKAGED = "alpaca-mini"
+_WILDCARDS = re.compile(r"[*?\[]")
 
 
 class Located(NamedTuple):
@@ -35,6 +38,13 @@ class Located(NamedTuple):
 
     notes: tuple[str, ...] = ()
     """How the files were found, where that was not plain."""
+
+    folder: Path | None = None
+    """Of a glob, the directory in front of its first wildcard; files are named from there, as names may come twice."""
+
+    def name_of(self, file: Traversable) -> str:
+        """Return what a file is called in faults and origins: its name, or its path below the folder."""
+        return file.name if self.folder is None else Path(str(file)).relative_to(self.folder).as_posix()
 
 
 def locate(source: str | os.PathLike[str]) -> Located:
@@ -60,9 +70,20 @@ def locate(source: str | os.PathLike[str]) -> Located:
     if isinstance(source, str) and (reference := _hub_reference(name)):
         fetched = download(reference, SUFFIXES)
         return Located(f"{reference.dataset}@{fetched.commit}", fetched.files, notes=fetched.notes)
-    if any(mark in name for mark in "*?["):
+    if _WILDCARDS.search(name):
         return _expand(name)
     raise _is_missing(name)
+
+
+def folder_of(pattern: str) -> Path | None:
+    """Return the directory in front of the first wildcard of a glob; None for anything else.
+
+    >>> folder_of("data/*/train.jsonl").as_posix()
+    'data'
+    """
+    parts = Path(pattern).parts
+    literal = list(takewhile(lambda part: not _WILDCARDS.search(part), parts))
+    return None if len(literal) == len(parts) else Path(*literal)
 
 
 def _hub_reference(name: str) -> HubReference | None:
@@ -77,7 +98,8 @@ def _expand(pattern: str) -> Located:
     if not found:
         fault = f"{pattern}: the pattern matches no file; {_surroundings(pattern)}"
         raise fault_error(f"cannot read {pattern}", [fault])
-    return Located(pattern, tuple(map(Path, found)), notes=(f"{pattern}: read {len(found)} files: {quoted(found)}",))
+    notes = (f"{pattern}: read {len(found)} files: {quoted(found)}",)
+    return Located(pattern, tuple(map(Path, found)), notes=notes, folder=folder_of(pattern))
 
 
 def _is_directory(name: str) -> RecordError:

@@ -75,7 +75,7 @@ def _read_files(located: Located, rules: Rules) -> LoadedRecords:
     notes = list(located.notes)
     records: list[list[Record]] = []
     for file in (*located.files, *located.heldout):
-        findings = Findings(file.name)
+        findings = Findings(located.name_of(file))
         data = _content(file, findings)
         digests.append(hashlib.sha256(data).digest())
         rows = _parse(data, findings, rules.limits)

@@ -10,10 +10,11 @@ from typing import Any
 from alpaca_lora.records import Record
 from alpaca_lora.selfinstruct.fewshot import Asked
 from alpaca_lora.selfinstruct.filters import modern_rule, output_rule, stanford_rule, unstorable
-from alpaca_lora.selfinstruct.novelty import NoveltyIndex, compared_text
+from alpaca_lora.selfinstruct.novelty import NoveltyIndex, compared_text, words
 from alpaca_lora.selfinstruct.parsing import Parsed, parse_json, parse_numbered
 from alpaca_lora.selfinstruct.profiles import Profile
 from alpaca_lora.selfinstruct.seeds import Seeds
+from alpaca_lora.selfinstruct.tokens import tokens
 from alpaca_lora.teachers import Answer
 
 __all__ = ["Chooser", "Decision"]
@@ -87,7 +88,9 @@ class Chooser:
         self._judge_outputs = judge_outputs and profile.output_rules
         records = [task.record for task in seeds.tasks]
         self._index = NoveltyIndex(
-            [compared_text(record, with_input=with_input) for record in records], threshold=threshold
+            [compared_text(record, with_input=with_input) for record in records],
+            threshold=threshold,
+            split=tokens if profile.words == "unicode" else words,
         )
         self._names = [f"seed {number}" for number in range(len(records))]
         self._seen = {_letters(record): name for record, name in zip(records, self._names, strict=True)}

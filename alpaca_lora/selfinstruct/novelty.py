@@ -11,14 +11,15 @@ What is left goes to rapidfuzz, a word standing as one character. The last compa
 very order in which rouge_score makes it, since 0.7 is met exactly by some pairs and then rounding decides.
 
 Source: https://github.com/tatsu-lab/stanford_alpaca/blob/main/generate_instruction.py (`_score_lcs`, no stemmer) and
-https://github.com/google-research/google-research/tree/master/rouge (tokenizer and F-measure). As there, a word is a
-run of ASCII letters and digits: a text in another script has no words, and so is always new.
+https://github.com/google-research/google-research/tree/master/rouge (tokenizer and F-measure). As there, a word is by
+default a run of ASCII letters and digits: a text in another script has no words, and so is always new. `tokens` is for
+every script.
 """
 
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -87,19 +88,26 @@ class NoveltyIndex:
     3
     """
 
-    def __init__(self, texts: Iterable[str] = (), *, threshold: float = THRESHOLD) -> None:
+    def __init__(
+        self,
+        texts: Iterable[str] = (),
+        *,
+        threshold: float = THRESHOLD,
+        split: Callable[[str], list[str]] = words,
+    ) -> None:
         """Start with some known texts, which are not compared with each other.
 
         Args:
             texts: what is known already, such as seed tasks and what an interrupted run has kept.
             threshold: from 0 to 1; a text is new unless a score is above it.
+            split: makes words of a text; by default as rouge_score does.
 
         Raises:
             ConfigError: the threshold is not from 0 to 1.
         """
         if not 0 <= threshold <= 1:
             raise ConfigError(f"threshold must be a number from 0 to 1, got {threshold!r}; Stanford's is {THRESHOLD}")
-        self._threshold = threshold
+        self._threshold, self._split = threshold, split
         self._ids: dict[str, int] = {}
         self._sequences: list[str | tuple[int, ...]] = []
         self._frequency: Counter[int] = Counter()
@@ -113,7 +121,7 @@ class NoveltyIndex:
 
     def add(self, text: str) -> int:
         """Make a text known, new or not, and return its number."""
-        ids = [self._ids.setdefault(word, len(self._ids)) for word in words(text)]
+        ids = [self._ids.setdefault(word, len(self._ids)) for word in self._split(text)]
         number = len(self._sequences)
         self._sequences.append(_pack(ids))
         for word in set(ids):
@@ -135,7 +143,7 @@ class NoveltyIndex:
     def matches(self, text: str) -> list[Match]:
         """Return every known text whose score is above the threshold, in the order of adding."""
         unknown = len(self._ids)  # in no known text, so that one number does for all unknown words
-        ids = [self._ids.get(word, unknown) for word in words(text)]
+        ids = [self._ids.get(word, unknown) for word in self._split(text)]
         query, rarest_first = _pack(ids), sorted(ids, key=self._frequency.__getitem__)
         found = []
         for length, postings in self._postings.items():

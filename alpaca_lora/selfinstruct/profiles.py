@@ -40,8 +40,11 @@ class Profile:
     output_rules: bool
     """Whether outputs are looked at too."""
 
+    words: Literal["rouge", "unicode"]
+    """What tasks are compared by: rouge_score's words, which are ASCII letters and digits, or those of any script."""
+
     exact_duplicates: bool
-    """Drop an instruction and input that were seen letter by letter, also in scripts that ROUGE-L does not read."""
+    """Drop an instruction and input that were seen letter by letter, also where they hold no word to compare."""
 
     requirements: str
 
@@ -66,6 +69,7 @@ STANFORD = Profile(
     output_first=False,
     instruction_rules="stanford",
     output_rules=False,
+    words="rouge",
     exact_duplicates=False,
     requirements="""\
 Please write 20 task instructions, each unlike the others. They will be given to a GPT model, and we shall judge how \
@@ -100,6 +104,7 @@ MODERN = Profile(
     output_first=True,
     instruction_rules="modern",
     output_rules=True,
+    words="unicode",
     exact_duplicates=True,
     requirements="""\
 You write tasks from which a language model learns to follow instructions. A task has an instruction, an input where \
@@ -130,7 +135,9 @@ _REASONS = {
     "instruction_rules": "'map', 'file', 'graph', 'draw', 'plot' and 'go to' occur in tasks of pure text too, programs "
     "can be written, and not every language begins with ASCII",
     "output_rules": "the published generator keeps empty, refused and repeated outputs",
-    "exact_duplicates": "ROUGE-L reads ASCII letters and digits only",
+    "words": "rouge_score reads ASCII letters and digits only, so that tasks in another language are the same by one "
+    "English word that they share, and C++ is C#",
+    "exact_duplicates": "what comes again letter by letter is told apart from what is only alike",
     "requirements": "other words, which describe JSON instead of numbered headings",
 }
 

@@ -14,11 +14,24 @@ def rules(found, place):
     return [finding.rule for finding in found.get(place, ())]
 
 
-def test_a_repetition_is_found_whatever_its_case_and_blanks():
-    records = [Record("Name a colour.", "", "Red."), Record("name  a COLOUR.", "", "red.\n")]
+def test_a_repetition_is_found_whatever_blanks_are_around_it():
+    records = [Record("Name a colour.", "", "Red."), Record(" Name a colour.", "", "Red.\n")]
     found = compare_within(records, "task", "exact")
     assert rules(found, 1) == ["exact_duplicate"]
     assert found[1][0].other == 0
+
+
+def test_a_repetition_in_other_letters_and_blanks_is_a_near_duplicate_and_no_conflict():
+    records = [
+        Record("Name a colour.", "", "Red."),
+        Record("name  a COLOUR.", "", "Red."),
+        Record("Name a colour.", "", "RED"),
+        Record("Name a colour.", "", "red."),
+    ]
+    found = compare_within(records, "task", "exact")
+    assert set(rules(found, 1)) == {"near_duplicate"}
+    assert set(rules(found, 2)) == {"near_duplicate", "conflicting_answer"}
+    assert "the task of" not in "".join(finding.detail for finding in found[3] if finding.other == 0)
 
 
 def test_another_answer_to_the_same_task_is_a_conflict_and_a_near_duplicate():
@@ -33,6 +46,75 @@ def test_the_input_makes_a_general_instruction_another_task():
     ]
     assert rules(compare_within(records, "task", "exact"), 1) == []
     assert rules(compare_within(records, "instruction", "exact"), 1) == ["near_duplicate"]
+
+
+TOLD_APART = {
+    "Russian inputs": [
+        Record("Translate the sentence into English.", text, answer)
+        for text, answer in {"Кошка спит.": "The cat sleeps.", "Завтра дождь.": "It rains tomorrow."}.items()
+    ],
+    "Chinese inputs": [
+        Record("Translate the sentence into English.", text, answer)
+        for text, answer in {"猫在睡觉。": "The cat sleeps.", "明天下雨。": "It rains tomorrow."}.items()
+    ],
+    "a Latin word in Chinese": [
+        Record("用Python写一个排序函数。", "", "1"),
+        Record("解释Python的列表推导式是什么。", "", "2"),
+    ],
+    "an operator": [
+        Record(f"What is 12 {sign} 7?", "", answer) for sign, answer in {"+": "19", "-": "5", "*": "84"}.items()
+    ],
+    "a number beside an operator": [Record("What is 12 + 7?", "", "19"), Record("What is 12 + 8?", "", "20")],
+    "brackets": [Record("Evaluate.", "(2 + 3) * 4 - 6", "14"), Record("Evaluate.", "2 + (3 * 4) - 6", "8")],
+    "operators as input": [
+        Record("Evaluate the expression.", "8 + 2", "10"),
+        Record("Evaluate the expression.", "8 / 2", "4"),
+    ],
+    "names of languages": [Record(f"Explain what {name} is used for.", "", name) for name in ("C++", "C#", "C")],
+    "emoji": [Record("What does the emoji say?", "👍", "Yes."), Record("What does the emoji say?", "👎", "No.")],
+    "case": [Record("Is this word capitalised?", "Paris", "Yes."), Record("Is this word capitalised?", "paris", "No.")],
+    "indentation": [
+        Record("Does this Python code run?", "def f():\n    return 1", "Yes."),
+        Record("Does this Python code run?", "def f():\nreturn 1", "No."),
+    ],
+    "indentation of the first line": [
+        Record("Does this Python code run?", "x = 1\nprint(x)", "Yes."),
+        Record("Does this Python code run?", "  x = 1\nprint(x)", "No."),
+    ],
+    "nothing but punctuation": [
+        Record("Name the mark.", "?", "Question mark."),
+        Record("Name the mark.", ";", "Semicolon."),
+    ],
+}
+
+
+@pytest.mark.parametrize("records", TOLD_APART.values(), ids=TOLD_APART)
+def test_what_tells_tasks_apart_is_seen(records, tmp_path):
+    assert curate(records, tmp_path / "out").kept == len(records)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [
+            Record("Переведи предложение.", "Сегодня кошка долго спит."),
+            Record("Переведи предложение.", "Кошка долго спит."),
+        ],
+        [Record("翻译这个句子。", "今天猫睡得很久。"), Record("翻译这个句子。", "今天猫睡得很久了。")],
+        [Record("What is 12 + 7?", "", "19"), Record("What is: 12+7?", "", "It is 19.")],
+        [Record("Summarise.", "- The sea is wide.", "Wide."), Record("Summarise.", "* The sea is wide", "Wide.")],
+        [Record("Translate.", "The sea is wide.", "Weit."), Record("Translate.", "the sea is wide", "Weit.")],
+    ],
+)
+def test_nearly_the_same_is_found_in_any_script_and_whatever_the_punctuation(records):
+    assert rules(compare_within(records, "task", "exact"), 1) == ["near_duplicate"]
+
+
+def test_instructions_are_compared_by_the_published_words():
+    records = [Record("What is C++ used for?"), Record("What is C# used for?"), Record("Кошка?"), Record("Кошка!")]
+    found = compare_within(records, "instruction", "exact")
+    assert [(finding.rule, finding.score) for finding in found[1]] == [("near_duplicate", 1.0)]
+    assert rules(found, 3) == []
 
 
 def test_a_long_instruction_does_not_hide_that_the_inputs_differ():
@@ -120,6 +202,33 @@ def test_general_instructions_with_other_inputs_are_no_leaks():
     assert not any(
         finding.score > 0.7 for found in compare_with_held_out(trained, held_out).values() for finding in found
     )
+
+
+RUSSIAN = "Назови три самых больших города Португалии и скажи, чем каждый из них известен сегодня и почему."
+CHINESE = "请说出葡萄牙最大的三个城市，并用一句话说明它们各自因什么而闻名。"
+
+
+@pytest.mark.parametrize("question", [RUSSIAN, CHINESE])
+def test_a_leak_in_another_script_is_found_beside_latin_words_and_digits(question):
+    held_out = {"eval.jsonl": [Record(question)]}
+    wrapped = f"Q1 (level B2): read the text of 1998, then answer as an expert would. **{question}** Answer in JSON."
+    (finding,) = compare_with_held_out([Record(wrapped)], held_out)[0]
+    assert finding.score == 1
+
+
+@pytest.mark.parametrize(
+    ("trained", "evaluated"),
+    [
+        ("Кошка спит.", "Завтра дождь."),
+        ("猫在睡觉。", "明天下雨。"),
+        ("The cat sleeps.", "It rains."),
+        ("8 + 2", "8 / 2"),
+    ],
+)
+def test_a_general_instruction_with_another_input_is_no_leak_in_any_script(trained, evaluated):
+    held_out = {"eval.jsonl": [Record("Translate the whole sentence into English.", evaluated)]}
+    found = compare_with_held_out([Record("Translate the whole sentence into English.", trained)], held_out)
+    assert all(finding.score <= 0.7 for findings in found.values() for finding in findings)
 
 
 def test_without_anything_held_out_nothing_is_compared():

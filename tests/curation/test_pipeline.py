@@ -2,13 +2,14 @@
 
 import json
 import re
+from urllib.parse import unquote
 
 import pytest
 
 from alpaca_lora.curation import CurationSettings, curate
 from alpaca_lora.curation.outputs import OUTPUTS
 from alpaca_lora.errors import ConfigError, RecordError, RunError
-from alpaca_lora.records import load_records, read_dataset
+from alpaca_lora.records import Record, load_records, read_dataset
 from alpaca_lora.records.writing import canonical_lines
 
 
@@ -41,7 +42,7 @@ def test_each_row_is_decided_as_a_person_would(source, tmp_path):
         ("kept", None),
         ("dropped", "near_duplicate"),
         ("kept", None),
-        ("dropped", "exact_duplicate"),
+        ("dropped", "near_duplicate"),
         ("kept", None),
         ("kept", None),
     ]
@@ -223,11 +224,44 @@ def test_findings_name_file_line_rule_and_level_for_other_tools(source, tmp_path
     found = next(result for result in run["results"] if result["ruleId"] == "arithmetic")
     assert found["level"] == "error"
     assert found["locations"][0]["physicalLocation"] == {
-        "artifactLocation": {"uri": "set.jsonl"},
+        "artifactLocation": {"uri": source.as_uri()},
         "region": {"startLine": 2},
     }
     assert run["tool"]["driver"]["rules"][found["ruleIndex"]]["id"] == "arithmetic"
     assert found["message"]["text"] == "The record has a wrong equation in its answer: 17 + 26 = 44 (it is 43)"
+
+
+@pytest.mark.parametrize(
+    ("source", "uris"),
+    [
+        ("my set/a%20.jsonl", {"my%20set/a%2520.jsonl"}),
+        ("./my set/../my set/a%20.jsonl", {"my%20set/../my%20set/a%2520.jsonl"}),
+        ("part*/same.jsonl", {"part1/same.jsonl", "part2/same.jsonl"}),
+        ("./part?/*.jsonl", {"part1/same.jsonl", "part2/same.jsonl"}),
+    ],
+)
+def test_findings_point_to_the_file_from_where_the_source_was_named(tmp_path, monkeypatch, rows, source, uris):
+    for name, part in {"my set/a%20.jsonl": rows, "part1/same.jsonl": rows, "part2/same.jsonl": rows}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(canonical_lines([Record(**row) for row in part]))
+    monkeypatch.chdir(tmp_path)
+    curate(source, "out")
+    assert locations(tmp_path / "out") == uris
+    assert all((tmp_path / unquote(uri)).is_file() for uri in uris)
+    if len(uris) == 2:
+        assert {line["origin"].rpartition(":")[0] for line in lines(tmp_path / "out" / "dropped.jsonl")} == uris
+
+
+def test_of_a_file_that_was_named_in_full_findings_have_a_file_uri(source, tmp_path):
+    curate(source, tmp_path / "out")
+    assert locations(tmp_path / "out") == {source.as_uri()}
+
+
+def locations(directory):
+    """The files that findings point to."""
+    (run,) = json.loads((directory / "findings.sarif").read_text(encoding="utf-8"))["runs"]
+    places = [place["physicalLocation"] for result in run["results"] for place in result["locations"]]
+    return {place["artifactLocation"]["uri"] for place in places}
 
 
 def test_progress_is_told(source, tmp_path):

@@ -70,6 +70,6 @@ def test_the_datasheet_has_the_numbers_and_names_what_is_missing(rows, tmp_path)
     curate(rows, tmp_path / "out")
     sheet = (tmp_path / "out" / "datasheet.md").read_text(encoding="utf-8")
     assert "**8** of them, from 12 that were read" in sheet
-    assert "| `near_duplicate` | 2 | 1 | 0 | 0 | 0 |" in sheet
+    assert "| `near_duplicate` | 3 | 2 | 0 | 0 | 0 |" in sheet
     assert sheet.count("*To be written:") == 4
     assert "$" not in sheet

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from alpaca_lora.curation import RULES, Rule
+from alpaca_lora.curation import RULES, CurationSettings, Rule, curate
+from alpaca_lora.curation.measured import repair_record
 from alpaca_lora.curation.rule import wrong
-from alpaca_lora.records import Record
+from alpaca_lora.records import Record, load_records
 
 CHECKED = [rule for rule in RULES.values() if rule.check]
 REPAIRED = [rule for rule in RULES.values() if rule.repair]
@@ -79,6 +80,48 @@ def test_commands_of_tex_are_no_escapes(record):
     assert rule.repair(beside) == replace(record, instruction="Simplify.\nShow the steps.")
 
 
+@pytest.mark.parametrize(
+    ("found", "meant"),
+    [
+        ("He said â€œhiâ€\x9d to me.", "He said “hi” to me."),
+        ("It\xe2\x80\x99s fine", "It’s fine"),
+        ("It\x92s fine", "It’s fine"),
+        ("one\u2028two\u2029three\x85four\x0bfive\x0csix", "one\ntwo\nthree\nfour\nfive\nsix"),
+        (r"Q:\nWho?\nA: \"Ann\", who came.\n", 'Q:\nWho?\nA: "Ann", who came.'),
+    ],
+)
+def test_repairs_lose_nothing_that_was_meant(found, meant):
+    assert repair_record(Record("Say it.", "", found), CurationSettings())[0].output == meant
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"Save it to C:\new and restart.",
+        r"See data\notes. Then go on.\nNow stop.",
+        r"x = 2 \therefore x + 1 = 3",
+        r"Note.\nH2O \rightleftharpoons H+ + OH-",
+        r"Note.\nThen a \nsubseteq b",
+        r'["one\nTwo", "three"]',
+        r'Here it is: {"text": "one.\nTwo"}',
+        r"G\"odel met Schr\"odinger.",
+    ],
+)
+def test_a_backslash_that_may_stand_for_itself_is_left_alone(text):
+    assert RULES["stray_escapes"].check(Record("Say it.", "", text)) is None
+
+
+def test_an_input_that_only_looks_like_a_marker_is_kept_and_a_blank_instruction_is_not(tmp_path):
+    rows = [
+        Record("What type is this Python value?", "None", "NoneType"),
+        Record("\u200b", "", "Red."),
+        Record(r"\n", "", "Red."),
+    ]
+    result = curate(rows, tmp_path / "out")
+    assert load_records(result.data) == rows[:1]
+    assert {item.rule: item.dropped for item in result.rules}["empty_instruction"] == 2
+
+
 def test_names_say_what_they_are_and_sentences_end():
     for name, rule in RULES.items():
         assert name == rule.name
@@ -123,6 +166,12 @@ def test_no_page_makes_a_rule_run_for_hours_or_fail(page):
     for record in (Record(f"Convert 3 km. Compute {page}", "", page), Record("Is this right?", page, f"{page}!x=")):
         for rule in CHECKED:
             rule.check(record)
+
+
+@pytest.mark.parametrize("gap", [" " * 40_000, " \n" * 20_000, " and" * 10_000])
+def test_no_gap_in_a_list_of_numbers_takes_for_ever(gap):
+    assert RULES["list_figure"].check(Record("Find the sum.", f"1{gap}x", "1")) is None
+    assert RULES["list_figure"].check(Record("Find the sum.", f"1,  2 and 3{gap[:2]}", "7")).ok is False
 
 
 @pytest.mark.parametrize(

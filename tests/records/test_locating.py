@@ -35,7 +35,18 @@ def test_a_glob_reads_its_files_in_order_of_their_names(write, tmp_path):
     write("deep/d.csv", "not read")
     loaded = read_dataset(str(tmp_path / "**" / "*.jsonl"))
     assert [record.instruction for record in loaded.records] == ["a.jsonl", "deep/b.jsonl", "deep/er/c.jsonl"]
+    assert [record.origin for record in loaded.records] == ["a.jsonl:1", "deep/b.jsonl:1", "deep/er/c.jsonl:1"]
     assert loaded.notes[0].startswith(f"{tmp_path}/**/*.jsonl: read 3 files: ")
+
+
+@pytest.mark.parametrize("pattern", ["*/d.jsonl", "./*/d.jsonl", "../{here}/?/*.jsonl", "{full}/[ab]/d.jsonl"])
+def test_files_of_one_name_are_told_apart_by_what_the_pattern_matched(write, tmp_path, monkeypatch, pattern):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(f"{name}/d.jsonl", GOOD)
+    monkeypatch.chdir(tmp_path)
+    records = load_records(pattern.format(here=tmp_path.name, full=tmp_path))
+    assert [record.origin for record in records] == ["a/d.jsonl:1", "b/d.jsonl:1"]
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_a_file(write):

@@ -1,0 +1,75 @@
+"""What tasks are compared by, in any script: words, numbers, and the signs that tell `12 + 7` from `12 - 7`.
+
+rouge_score's tokenizer, which `novelty.words` repeats, knows ASCII letters and digits only. By it all Russian tasks
+that name HTTP are one task, and so are those about C++ and C#.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+
+__all__ = ["signs", "tokens"]
+
+_UNSPACED = (
+    "\u0e00-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # Japanese
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese
+)
+"""Scripts that put no blanks between words, and so go by character."""
+
+_PUNCTUATED = r"#%&*/@\\‰^"
+"""Signs that Unicode counts as punctuation or as accents."""
+
+_LINE_MARK = re.compile(r"^[ \t]*(?:[-*+>•]|#{1,6})[ \t]", re.M)
+"""What Markdown puts in front of a line: no sign of anything."""
+
+
+def tokens(text: str) -> list[str]:
+    """Return the words of a text in any script, its numbers and its signs, without regard to case.
+
+    Chinese, Japanese and others that put no blanks between words go by character. A sign is a symbol, such as `+`, `%`
+    or an emoji; a hyphen where it can be a minus; and a bracket beside a number. Other punctuation is left out.
+
+    >>> tokens("Is 15% of (8 - 2) more than C++?")
+    ['is', '15', '%', 'of', '(', '8', '-', '2', ')', 'more', 'than', 'c', '+', '+']
+    >>> tokens("用Python写。")
+    ['用', 'python', '写']
+    """
+    return _pattern().findall(_LINE_MARK.sub(" ", unicodedata.normalize("NFC", text).casefold()))
+
+
+def signs(text: str) -> list[str]:
+    """Return the signs of a text with its numbers, in order; nothing where it holds numbers only.
+
+    >>> signs("What is 12 + 7?"), signs("Name 3 rivers.")
+    (['12', '+', '7'], [])
+    """
+    found = [token for token in tokens(text) if not token[0].isalpha()]
+    return found if any(not token[0].isalnum() and token not in "()" for token in found) else []
+
+
+@lru_cache(maxsize=1)
+def _pattern() -> re.Pattern[str]:
+    """Return what a token is; made when first needed, as it looks at every character below the Chinese ones."""
+    kinds = [unicodedata.category(chr(code)) for code in range(0x20000)]
+    marks = _ranges(code for code, kind in enumerate(kinds) if kind.startswith("M"))
+    symbols = _ranges(code for code, kind in enumerate(kinds) if kind in ("Sm", "Sc", "So"))
+    return re.compile(
+        rf"[^\W_{_UNSPACED}]+(?:[{marks}]+[^\W_{_UNSPACED}]*)*"
+        rf"|(?=[{_UNSPACED}])\w[{marks}]*"
+        rf"|[{symbols}{_PUNCTUATED}]"
+        r"|(?<![^\W\d_])-(?=[\d(])|(?<=[\d)] )-(?= )"
+        r"|\((?=-?[\d(])|(?<=[\d)])\)"
+    )
+
+
+def _ranges(codes: Iterable[int]) -> str:
+    """Return characters in order as the inside of a character class, neighbours as one range."""
+    runs: list[list[int]] = []
+    for code in codes:
+        if runs and code == runs[-1][1] + 1:
+            runs[-1][1] = code
+        else:
+            runs.append([code, code])
+    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in runs)
