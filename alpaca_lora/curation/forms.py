@@ -5,14 +5,13 @@ As in `quantities`, a check abstains where the task is not plainly of its kind.
 
 import re
 
-from alpaca_lora.curation.expressions import WORDS
+from alpaca_lora.curation.numerals import WORDS
 from alpaca_lora.curation.rule import Rule, Verdict
 from alpaca_lora.records import Record
 
 __all__ = ["FORMS"]
 
-_WORDS = WORDS | {"fifteen": 15, "twenty": 20, "thirty": 30}
-_NUMBER = rf"(\d{{1,4}}|{'|'.join(_WORDS)})"
+_NUMBER = rf"(\d{{1,4}}|{'|'.join(WORDS)})"
 _LISTS = re.compile(
     rf"^\W*(?:please |can you )?(?:list|name|give|provide|suggest|generate|create|identify|mention"
     rf"|write|come up with|find|describe|propose|outline|state|tell|offer|recommend|think of"
@@ -63,7 +62,7 @@ _YES_NO = re.compile(
 
 
 def _number(text: str) -> int:
-    return _WORDS[text.lower()] if text.lower() in _WORDS else int(text)
+    return WORDS[text.lower()] if text.lower() in WORDS else int(text)
 
 
 def _list_length(record: Record) -> Verdict | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 
-from alpaca_lora.curation.expressions import Reading, find_numbers
+from alpaca_lora.curation.numerals import Reading, find_numbers
 from alpaca_lora.curation.quantities import judge
 from alpaca_lora.curation.rule import Rule, Verdict
 from alpaca_lora.records import Record

@@ -40,6 +40,14 @@ def test_a_rule_is_precise_and_misses_little(rule, labelled):
     assert recall >= 0.9
 
 
+def test_no_rule_drops_a_row_that_is_labelled_without_fault(labelled):
+    dropping = [rule for rule in CHECKED if rule.action == "drop"]
+    found = [
+        (rule.name, record) for record, labels in labelled for rule in dropping if breaks(rule, record) and not labels
+    ]
+    assert found == []
+
+
 def test_a_rule_that_finds_nothing_and_one_that_finds_all_fail_that_measure(labelled):
     blind = Rule(name="refusal", severity="error", about="", fix="", check=lambda record: None)
     eager = Rule(name="refusal", severity="error", about="", fix="", check=lambda record: wrong(""))
