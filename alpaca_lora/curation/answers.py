@@ -42,6 +42,7 @@ _STRANDED = re.compile(
 _ENGLISH = re.compile(r"\b(?:the|this|it|and|there|they|who|which|have|has|you|we)\b", re.I)
 _ENDED = re.compile(r"[.!?][\"')]? ")
 _SENTENCE = re.compile(r"[^.!?\n]+")
+_SIGNS_OF_CODE = re.compile(r"[{}=;<>|]|\w\(|:$")
 _FEWEST_REPEATS = 4
 _MOST_NAME_WORDS = 2
 """Words of a name, a number or a term, which may be the same in another language or form."""
@@ -106,7 +107,9 @@ def _refusal(record: Record) -> Verdict | None:
 
 def _repetition(record: Record) -> Verdict | None:
     sentences = Counter(
-        plain for found in _SENTENCE.findall(record.output) if len((plain := _plain(found)).split()) >= 4
+        plain
+        for found in _SENTENCE.findall(record.output)
+        if len((plain := _plain(found)).split()) >= 4 and not _SIGNS_OF_CODE.search(plain)
     )
     most = sentences.most_common(1)
     if (
