@@ -48,7 +48,7 @@ _MOST_NAME_WORDS = 2
 """Words of a name, a number or a term, which may be the same in another language or form."""
 
 _HEAD = re.compile(
-    r"[ \t]*(?:(?:async |for|while|if|elif|else|def|class|try|except|finally|with|match|case)\b.*:$|Dear\b)"
+    r"[ \t]*(?:(?:async |for|while|if|elif|else|def|class|try|except|finally|with|match|case)\b.*:|Dear\b.*)"
 )
 
 
@@ -83,8 +83,8 @@ def _ends_with_colon(record: Record) -> Verdict | None:
     """Find an announcement without what it announces; the head of a block of code and a salutation end so too."""
     output = record.output.rstrip()
     last = output.rpartition("\n")[2]
-    open_end = output.endswith((":", "：")) and len(last) > 2 and not output.endswith(" :") and not _HEAD.match(last)
-    return wrong(f"output ends with {output[-20:]!r}") if open_end else None
+    open_end = output.endswith((":", "：")) and len(last) > 2 and not output.endswith(" :")
+    return wrong(f"output ends with {output[-20:]!r}") if open_end and not _HEAD.fullmatch(output) else None
 
 
 def _unfinished_output(record: Record) -> Verdict | None:

@@ -28,7 +28,7 @@ _CUT = re.compile(
 )
 _SCALED = re.compile(
     r"\b(?:half|twice|double|triple|thrice|thirds?|quarters?|fifths?|than|squared|cubed|dozen|sqrt|roots?|log|ln|exp|sin"
-    r"|cos|tan)\b"
+    r"|cos|tan|am|pm)\b"
 )
 OTHER_ARITHMETIC = re.compile(
     r"\b(?:mod|modul[aou]\w*|binary|octal|hex(?:adecimal)?|base[- ](?:\d+|two|eight|sixteen))\b", re.I

@@ -49,8 +49,8 @@ _REVERSE = re.compile(
     re.I,
 )
 _SORT = re.compile(r"\b(?:sort|arrange|order|organi[sz]e|put|rearrange|rank|alphabeti[sz]e)\b", re.I)
-_OTHER_ORDER = re.compile(r"[^\x00-\x7f]|\w[ -]\w")
-"""Items that languages and libraries sort in different ways: accents, articles, blanks."""
+_OTHER_ORDER = re.compile(r"[^\x00-\x7f]|\w[ -]\w|\d")
+"""Items that languages and libraries sort in different ways: accents, articles, blanks, numbers."""
 
 _WAYS = {
     "descending": r"\b(?:descending|decreasing|(?:largest|biggest|highest|greatest) to (?:the )?(?:smallest|lowest"

@@ -123,7 +123,7 @@ _DATE = re.compile(
     re.I,
 )
 _WEEKDAYS = re.compile("|".join(calendar.day_name), re.I)
-_SHIFTED = re.compile(r"\b(?:after|before|from|later|ago|earlier|next|previous|prior)\b", re.I)
+_SHIFTED = re.compile(r"\b(?:after|before|from|later|ago|earlier|next|follow\w*|previous|prior)\b", re.I)
 _SOME_DAYS = re.compile(r"\b(?:business|work|week|school|trading|exclud)", re.I)
 _FIRST_YEAR = 1753
 """The first whole year of the Gregorian calendar in Britain and its colonies; an earlier date may be Julian."""

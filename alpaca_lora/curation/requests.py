@@ -13,7 +13,7 @@ __all__ = ["REQUESTS"]
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"']+", re.I)
 _ABOUT_URLS = re.compile(
     r"\b(?:urls?|links?|html|domain|hyperlinks?|regex|parse|encode|decode|valid\w*|extract|code"
-    r"|script|function|format|shorten|citation|cite|markdown|curl|wget|commands?|api|endpoint|requests?)\b",
+    r"|script|function|format|shorten|citation|cite|markdown|curl|wget|ping|commands?|api|endpoint|requests?)\b",
     re.I,
 )
 _SEEN = (

@@ -46,12 +46,12 @@ def _json_syntax(record: Record) -> Verdict | None:
 
 
 def _python_syntax(record: Record) -> Verdict | None:
-    """Parse what stands for Python in the answer; sessions and sketches are left alone."""
+    """Parse what stands for Python in the answer; sessions, sketches and single heads of blocks are left alone."""
     texts = _blocks(record, "python", "py", "python3")
     if not texts and "```" not in record.output and _PYTHON.search(record.instruction):
         lines = record.output.strip("\n")
         texts = [lines] if _PYTHON_LINE.match(lines) and not re.search(r"^\w+ \w+ \w+ .*[.:]$", lines, re.M) else []
-    texts = [text for text in texts if text.strip() and not _OPEN.search(text)]
+    texts = [text for text in texts if text.strip() and not _OPEN.search(text) and not re.fullmatch(r".+:\s*", text)]
     for text in texts:
         try:
             with warnings.catch_warnings():

@@ -106,6 +106,7 @@ def test_equations_are_found_in_prose_and_judged(text, found):
         "log 100 + 1 = 3",
         "The square root of 16 + 2 = 6",
         "1011 + 110 = 10001",
+        "10 pm + 3 hours = 1 am",
         "a + b = c",
     ],
 )
