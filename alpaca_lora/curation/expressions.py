@@ -45,6 +45,8 @@ _MEASURE = re.compile(
 """Units in groups that are counted in each other, so that 1 hour + 30 minutes is not 31."""
 
 _RESULT = re.compile(r"^[^a-z]*|(?<=[a-z]) .*")
+"""What stands around the first word of a result."""
+
 _HUNDREDTHS = re.compile(r"\bcents?\b|¢|\bpercent")
 _HUNDRED = (Fraction(100), Fraction(1, 100))
 _WORDS = re.compile(r"/?[a-z][\w'’./-]*")

@@ -19,7 +19,7 @@ _LISTS = re.compile(
     rf"|generate a list of|provide a list of)(?: me| us)?(?: (?:a|the) (?:list of|top"
     rf"|best))?(?: at least| up to| any| the| the top| exactly)? {_NUMBER} (?!(?:words?|sentences?"
     rf"|paragraphs?|lines?|stanzas?|verses?|letters?|characters?|syllables?|pages?|minutes?|hours?"
-    rf"|days?|percent|dollars|people|or\b|to\b|and\b|-))[a-z-]+",
+    rf"|days?|percent|dollars|people|hundreds?\b|thousands?\b|dozens?\b|or\b|to\b|and\b|-))[a-z-]+",
     re.I,
 )
 _OF_EACH = re.compile(

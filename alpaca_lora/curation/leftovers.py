@@ -62,6 +62,8 @@ _CUT_YEAR = re.compile(
     rf"(?<!\d )(?<!\bone )\b(?:in|since|until|till|year|during|early|late|mid|(?:{_MONTHS}) \d{{1,2}}(?:st|nd|rd|th)?,)"
     " 20$"
 )
+"""Stanford's stop "20." leaves this of 2020. A day, as in "March 20", a sum and a share are whole without the stop."""
+
 _CUT_MONEY = re.compile(r"\b(?:costs?|for|worth|pays?|paid|at|is|was|about|spent|spends?|than|of) [$€£]$", re.I)
 _SIGN = re.compile(r"\b(?:symbols?|signs?|currenc\w+|characters?|keys?)\b", re.I)
 _LAST_ITEM = re.compile(r"(?:^|\n)[ \t]*(\d{1,3})[.)] ")
