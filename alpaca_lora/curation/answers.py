@@ -40,12 +40,12 @@ _STRANDED = re.compile(
 """Ends of whole phrases: wherever you are, come in, someone to talk to."""
 
 _ENGLISH = re.compile(r"\b(?:the|this|it|and|there|they|who|which|have|has|you|we)\b", re.I)
-_ENDED = re.compile(r"[.!?][\"')]? ")
+_ENDED = re.compile(r"[^\d\W][.!?][\"')]? ")
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _SIGNS_OF_CODE = re.compile(r"[{}=;<>|]|\w\(|:$")
 _FEWEST_REPEATS = 4
-_MOST_NAME_WORDS = 2
-"""Words of a name, a number or a term, which may be the same in another language or form."""
+_MOST_NAME_WORDS, _MOST_PHRASE_WORDS = 2, 6
+"""Words of a name or number, which may be the same in another language, and of a phrase that may be all of its text."""
 
 _HEAD = re.compile(
     r"[ \t]*(?:(?:async |for|while|if|elif|else|def|class|try|except|finally|with|match|case)\b.*:|Dear\b.*)"
@@ -59,13 +59,13 @@ def _plain(text: str) -> str:
 def _input_equals_output(record: Record) -> Verdict | None:
     """Find an echo; one or two words, or what is checked, picked out or laid out, may stay as they were."""
     given, said = ([_plain(line) for line in text.strip().splitlines()] for text in (record.input, record.output))
-    short = len(record.output.split()) <= _MOST_NAME_WORDS and not re.search(
-        r"\b(?:antonyms?|synonyms?|opposite)\b", record.instruction, re.I
-    )
+    picked = re.search(r"\b(?:extract|identify|find|select|quote|simplify|reduce)\b", record.instruction, re.I)
+    changed = re.search(r"\b(?:antonyms?|synonyms?|opposite)\b", record.instruction, re.I)
+    short = not changed and len(record.output.split()) <= (_MOST_PHRASE_WORDS if picked else _MOST_NAME_WORDS)
     allowed = re.search(
         r"\b(?:correct|edit|proofread|grammar|spell\w*|fix|remove|sort|order|organi[sz]e|arrange|error|mistake"
         r"|copy|repeat|identical|upper|lower|capital|case|without changing|if (?:needed|necessary)|same|reverse"
-        r"|backwards?|extract|identify|find|select|quote|simplify|reduce|divide|split|format)",
+        r"|backwards?)",
         record.instruction,
         re.I,
     )
