@@ -39,7 +39,12 @@ _STRANDED = re.compile(
 )
 """Ends of whole phrases: wherever you are, come in, someone to talk to."""
 
-_ENGLISH = re.compile(r"\b(?:the|this|it|and|there|they|who|which|have|has|you|we)\b", re.I)
+_ENGLISH = re.compile(
+    r"\b(?:the|this|that|it|and|there|they|who|which|have|has|you|we|with|from|can|not|your|their|its|by)\b", re.I
+)
+_MOST_LINE_WORDS = 15
+"""Words of a slogan, a verse or an item, which may end without a full stop."""
+
 _ENDED = re.compile(r"[^\d\W][.!?][\"')]? ")
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _SIGNS_OF_CODE = re.compile(r"[{}=;<>|]|\w\(|:$")
@@ -95,7 +100,8 @@ def _unfinished_output(record: Record) -> Verdict | None:
     if found is None:
         return None
     whole = found["word"] and (
-        not _ENGLISH.search(output[: found.start()]) or (_STRANDED.search(last) and not _ENDED.search(last))
+        not _ENGLISH.search(output[: found.start()])
+        or (_STRANDED.search(last) and not _ENDED.search(last) and len(last.split()) <= _MOST_LINE_WORDS)
     )
     return None if whole else wrong(f"output ends with {output[-20:]!r}")
 
