@@ -26,6 +26,9 @@ _CUT = re.compile(
     r"(?:[-+*/^%\d(√∛∜]|(?<!['’])\b[b-z])[ ]?(?:(?:of|the|his|her|their|its|those|these|all|by|remaining)[ ]?)*$"
     r"|[a-z]$"
 )
+_TORN = re.compile(r"(?<=\d) ?[*/^]|(?<=\d )(?:[*/^]|\d{3}\b)")
+"""What makes the number before it a part of something, as in "= 2 500"."""
+
 _SCALED = re.compile(
     r"\b(?:half|twice|double|triple|thrice|thirds?|quarters?|fifths?|than|squared|cubed|dozen|sqrt|roots?|log|ln|exp|sin"
     r"|cos|tan|am|pm)\b"
@@ -165,9 +168,9 @@ def find_equations(text: str) -> Iterator[Equation]:
         for chain in _CHAIN.finditer(simple):
             before = simple[max(0, chain.start() - _LOOKED_BACK) : chain.start()]
             cut = bool(_CUT.search(before) or _SCALED.search(" ".join(re.split("[,.;:]", before)[-1].split()[-3:])))
-            for number, (left, right) in enumerate(pairwise(chain.group().split("="))):
-                if not (cut and number == 0) and (equation := _equation(left, right, hundredfold)):
-                    yield equation
+            links = list(pairwise(chain.group().split("=")))
+            whole = links[int(cut) : len(links) - bool(_TORN.match(simple, chain.end()))]
+            yield from filter(None, (_equation(left, right, hundredfold) for left, right in whole))
 
 
 def _equation(left: str, right: str, hundredfold: bool) -> Equation | None:
