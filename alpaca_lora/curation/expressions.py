@@ -221,5 +221,5 @@ def _readings(expression: str) -> frozenset[Reading]:
             (re.sub(rf"({NUMBER}) ?%", r"\1", text), step),
             (re.sub(rf"^([^%]+?) ?([-+]) ?({NUMBER}) ?%$", r"(\1)*(1\2\3/100)", text), step),
         }
-        readings |= {Reading(value, step) for one, step in meant if (value := evaluate(one)) is not None}
+        readings |= {Reading(value, least) for one, least in meant if (value := evaluate(one)) is not None}
     return frozenset(readings)

@@ -118,7 +118,7 @@ def _calculation(record: Record) -> Verdict | None:
     rest = _CALCULATION.sub(" ", text)
     if len(posed) != 1 or any(not _ASKS.fullmatch(word) for word in rest.split() if re.search(r"\w", word)):
         return None
-    if text[: posed[0].start()].rstrip()[-1:] in tuple("-−–√∛∜|"):
+    if text[: posed[0].start()].rstrip().endswith(tuple("-−–√∛∜|")):
         return None
     found = find_calculation(posed[0].group())
     return judge(record, {reading.value for reading in found[1]}, found[0]) if found else None
