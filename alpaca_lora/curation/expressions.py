@@ -26,8 +26,8 @@ _CUT = re.compile(
     r"(?:[-+*/^%\d(√∛∜]|(?<!['’])\b[b-z])[ ]?(?:(?:of|the|his|her|their|its|those|these|all|by|remaining)[ ]?)*$"
     r"|[a-z]$"
 )
-_TORN = re.compile(r"(?<=\d) ?[*/^]|(?<=\d )(?:[*/^]|\d{3}\b)")
-"""What makes the number before it a part of something, as in "= 2 500"."""
+_TORN = re.compile(r"(?<=\d) ?[*/^]|(?<=\d )(?:[*/^]|\d{3}\b|(?:[-+] )?[xyz]\b)")
+"""What makes the number before it a part of something, as in "= 2 500" or "= 24/y"."""
 
 _SCALED = re.compile(
     r"\b(?:half|twice|double|triple|thrice|thirds?|quarters?|fifths?|than|squared|cubed|dozen|sqrt|roots?|log|ln|exp|sin"
@@ -52,7 +52,7 @@ _RESULT = re.compile(r"^[^a-z]*|(?<=[a-z]) .*")
 
 _HUNDREDTHS = re.compile(r"\bcents?\b|¢|\bpercent")
 _HUNDRED = (Fraction(100), Fraction(1, 100))
-_WORDS = re.compile(r"/?[a-z][\w'’./-]*")
+_WORDS = re.compile(r"/?[a-z]+(?:['’/-][a-z]+)*\.?")
 _SHARE = re.compile(r"\(?(\d+) ?/ ?(\d+)\)?")
 _FRACTION = re.compile(r"(?<![\d/.])(\d+/\d+)(?![\d/.])")
 _REWRITTEN: tuple[tuple[str, str], ...] = (
