@@ -29,11 +29,32 @@ _PLAYED = re.compile(
     re.I,
 )
 _DANGLING = re.compile(
-    r"(?:[,(\[{–—&]|(?<!sq)[^.!?:;\s]\s(?:and|or|but|the|an?|of|to|in|with|for|from|that|which|because"
+    r"(?:[,(\[{–—&]|[^.!?:;\s\d](?<!\bsq)\s(?P<word>and|or|but|the|an?|of|to|in|with|for|from|that|which|because"
     r"|such as|including|by|is|are|was|were|their|its|your|our))$"
 )
+_STRANDED = re.compile(
+    r" (?:is|are|was|were|that|in|by)$"
+    r"|\b(?:i|you|he|she|it|we|they|to|that|what|where)\b(?: \S+){1,3} (?:of|to|with|for|from)$",
+    re.I,
+)
+"""Ends of whole phrases: wherever you are, come in, someone to talk to."""
+
+_ENGLISH = re.compile(
+    r"\b(?:the|this|that|it|and|there|they|who|which|have|has|you|we|with|from|can|not|your|their|its|by)\b", re.I
+)
+_MOST_LINE_WORDS = 15
+"""Words of a slogan, a verse or an item, which may end without a full stop."""
+
+_ENDED = re.compile(r"[^\d\W][.!?][\"')]? ")
 _SENTENCE = re.compile(r"[^.!?\n]+")
+_SIGNS_OF_CODE = re.compile(r"[{}=;<>|]|\w\(|:$")
 _FEWEST_REPEATS = 4
+_MOST_NAME_WORDS, _MOST_PHRASE_WORDS = 2, 6
+"""Words of a name or number, which may be the same in another language, and of a phrase that may be all of its text."""
+
+_HEAD = re.compile(
+    r"[ \t]*(?:(?:async |for|while|if|elif|else|def|class|try|except|finally|with|match|case)\b.*:|Dear\b.*)"
+)
 
 
 def _plain(text: str) -> str:
@@ -41,14 +62,21 @@ def _plain(text: str) -> str:
 
 
 def _input_equals_output(record: Record) -> Verdict | None:
-    same = record.output.strip() and _plain(record.input) == _plain(record.output)
+    """Find an echo; one or two words, or what is checked, picked out or laid out, may stay as they were."""
+    given, said = ([_plain(line) for line in text.strip().splitlines()] for text in (record.input, record.output))
+    picked = re.search(r"\b(?:extract|identify|find|select|quote|simplify|reduce)\b", record.instruction, re.I)
+    changed = re.search(r"\b(?:antonyms?|synonyms?|opposite)\b", record.instruction, re.I)
+    short = not changed and len(record.output.split()) <= (_MOST_PHRASE_WORDS if picked else _MOST_NAME_WORDS)
     allowed = re.search(
-        r"\b(?:correct|edit|proofread|grammar|spell\w*|fix|remove|sort|order|arrange|error|mistake"
-        r"|copy|repeat|identical|upper|lower|capital|case|without changing|if (?:needed|necessary)|same)",
+        r"\b(?:correct|edit|proofread|grammar|spell\w*|fix|remove|sort|order|organi[sz]e|arrange|error|mistake"
+        r"|copy|repeat|identical|upper|lower|capital|case|without changing|if (?:needed|necessary)|same|reverse"
+        r"|backwards?)",
         record.instruction,
         re.I,
     )
-    return wrong(f"both: {record.output.strip()[:60]!r}") if same and not allowed else None
+    return (
+        wrong(f"both: {record.output.strip()[:60]!r}") if said and given == said and not short and not allowed else None
+    )
 
 
 def _input_in_instruction(record: Record) -> Verdict | None:
@@ -57,12 +85,11 @@ def _input_in_instruction(record: Record) -> Verdict | None:
 
 
 def _ends_with_colon(record: Record) -> Verdict | None:
+    """Find an announcement without what it announces; the head of a block of code and a salutation end so too."""
     output = record.output.rstrip()
-    return (
-        wrong(f"output ends with {output[-20:]!r}")
-        if output.endswith((":", "：")) and "\n" not in output[-3:]
-        else None
-    )
+    last = output.rpartition("\n")[2]
+    open_end = output.endswith((":", "：")) and len(last) > 2 and not output.endswith(" :")
+    return wrong(f"output ends with {output[-20:]!r}") if open_end and not _HEAD.fullmatch(output) else None
 
 
 def _unfinished_output(record: Record) -> Verdict | None:
@@ -70,7 +97,13 @@ def _unfinished_output(record: Record) -> Verdict | None:
     last = output.rpartition("\n")[2]
     closing = output.endswith(",") and last != output and len(last.split()) <= 6  # "Best regards,"
     found = None if closing or len(output.split()) < 4 else _DANGLING.search(output)
-    return wrong(f"output ends with {output[-20:]!r}") if found else None
+    if found is None:
+        return None
+    whole = found["word"] and (
+        not _ENGLISH.search(output[: found.start()])
+        or (_STRANDED.search(last) and not _ENDED.search(last) and len(last.split()) <= _MOST_LINE_WORDS)
+    )
+    return None if whole else wrong(f"output ends with {output[-20:]!r}")
 
 
 def _refusal(record: Record) -> Verdict | None:
@@ -80,7 +113,9 @@ def _refusal(record: Record) -> Verdict | None:
 
 def _repetition(record: Record) -> Verdict | None:
     sentences = Counter(
-        plain for found in _SENTENCE.findall(record.output) if len((plain := _plain(found)).split()) >= 4
+        plain
+        for found in _SENTENCE.findall(record.output)
+        if len((plain := _plain(found)).split()) >= 4 and not _SIGNS_OF_CODE.search(plain)
     )
     most = sentences.most_common(1)
     if (

@@ -12,22 +12,47 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["WORDS", "Equation", "Reading", "agree", "evaluate", "find_calculation", "find_equations", "find_numbers"]
+from alpaca_lora.curation.numerals import DOTTED, NUMBER, Reading, agree, step_of
 
-_NUMBER = r"(?<![\w.,])(?<!\d:)(?:(?:\d{1,3}(?:,\d{3}){1,99}|\d{1,300})(?:\.\d{1,300})?|\.\d{1,300})(?![\w:]|[.,]\d)"
+__all__ = ["OTHER_ARITHMETIC", "Equation", "evaluate", "find_calculation", "find_equations"]
+
 _UNIT = r"(?:[ ]?(?!(?:x|plus|minus|times|and)\b)(?:[a-z]{2,}|a)(?:['’/-][a-z]+)*\.?(?![a-z(])){0,8}+"
-_TERM = rf"(?:(?:\([ ]?){{0,20}}+(?:{_NUMBER}[ ]{_NUMBER}/)?{_NUMBER}[ ]?%?{_UNIT}(?:[ ]?\))*+)"
+_TERM = rf"(?:(?:\([ ]?){{0,20}}+(?:{NUMBER}[ ]{NUMBER}/)?{NUMBER}[ ]?%?{_UNIT}(?:[ ]?\))*+)"
 _EXPRESSION = rf"{_TERM}(?:[ ]?(?:\*\*|[-+*/])[ ]?{_TERM}){{0,50}}+"
 """Digits, brackets and terms are bounded, or a page of them would take minutes and end in a number of thousands."""
 
 _CHAIN = re.compile(rf"-?{_EXPRESSION}(?:[ ]?=[ ]?-?{_EXPRESSION})+")
 _CUT = re.compile(
-    r"(?:[-+*/^%\d(]|(?<!['’])\b[b-z])[ ]?(?:(?:of|the|his|her|their|its|those|these|all|by|remaining)[ ]?)*$"
+    r"(?:[-+*/^%\d(√∛∜]|(?<!['’])\b[b-z])[ ]?(?:(?:of|the|his|her|their|its|those|these|all|by|remaining)[ ]?)*$"
+    r"|[a-z]$"
 )
-_SCALED = re.compile(r"\b(?:half|twice|double|triple|thrice|thirds?|quarters?|fifths?|than|squared|cubed|dozen|sqrt)\b")
+_TORN = re.compile(r"(?<=\d) ?[*/^]|(?<=\d )(?:[*/^]|\d{3}\b|(?:[-+] )?[xyz]\b)")
+"""What makes the number before it a part of something, as in "= 2 500" or "= 24/y"."""
+
+_SCALED = re.compile(
+    r"\b(?:half|twice|double|triple|thrice|thirds?|quarters?|fifths?|than|squared|cubed|dozen|sqrt|roots?|log|ln|exp|sin"
+    r"|cos|tan|am|pm)\b"
+)
+OTHER_ARITHMETIC = re.compile(
+    r"\b(?:mod|modul[aou]\w*|binary|octal|hex(?:adecimal)?|base[- ](?:\d+|two|eight|sixteen))\b", re.I
+)
+"""Words of texts in which 7 + 8 may be 3, and 1 + 1 be 10."""
+
+_MEASURE = re.compile(
+    r"\b(?:(sec(?:ond)?s?|min(?:ute)?s?|hours?|hrs?|days?|weeks?|months?|years?|decades?)"
+    r"|((?:milli|centi|kilo)?met(?:er|re)s?|mm|cm|km|inch(?:es)?|foot|feet|ft|yards?|miles?)"
+    r"|((?:milli|kilo)?grams?|mg|kg|ounces?|oz|pounds?|lbs?|tons?|tonnes?)"
+    r"|((?:milli)?lit(?:er|re)s?|ml|cups?|pints?|quarts?|gallons?|t(?:ea|able)spoons?)"
+    r"|(cents?|penn(?:y|ies)|nickels?|dimes?|quarters?|dollars?))\b"
+)
+"""Units in groups that are counted in each other, so that 1 hour + 30 minutes is not 31."""
+
+_RESULT = re.compile(r"^[^a-z]*|(?<=[a-z]) .*")
+"""What stands around the first word of a result."""
+
 _HUNDREDTHS = re.compile(r"\bcents?\b|¢|\bpercent")
 _HUNDRED = (Fraction(100), Fraction(1, 100))
-_WORDS = re.compile(r"/?[a-z][\w'’./-]*")
+_WORDS = re.compile(r"/?[a-z]+(?:['’/-][a-z]+)*\.?")
 _SHARE = re.compile(r"\(?(\d+) ?/ ?(\d+)\)?")
 _FRACTION = re.compile(r"(?<![\d/.])(\d+/\d+)(?![\d/.])")
 _REWRITTEN: tuple[tuple[str, str], ...] = (
@@ -55,22 +80,6 @@ _LOOKED_BACK = 200
 _MOST_BITS = 1024
 """Size of a power beyond which it is not worked out, so that no text can make this slow."""
 
-WORDS = {
-    word: number
-    for number, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-    )
-}
-"""Numbers in words."""
-
-
-class Reading(NamedTuple):
-    """One thing that an expression can mean."""
-
-    value: Fraction
-    step: Fraction
-    """The least difference that its numbers can show: 1 for whole numbers, 1/100 for two decimals."""
-
 
 class Equation(NamedTuple):
     """A calculation and what is said to come out."""
@@ -91,19 +100,6 @@ class Equation(NamedTuple):
     def holds(self) -> bool:
         """Whether the sides agree in some reading, exactly or as far as the stated number is written out."""
         return any(agree(left.value, right) for left in self.expected for right in self.stated)
-
-
-def agree(value: Fraction, stated: Reading) -> bool:
-    """Return whether a number is the value, or the value cut or rounded to the digits that the number shows.
-
-    >>> agree(Fraction(20, 3), Reading(Fraction(667, 100), Fraction(1, 100)))
-    True
-    >>> agree(Fraction(20, 1), Reading(Fraction(19), Fraction(1)))
-    False
-    """
-    if value == stated.value:
-        return True
-    return (value / stated.step).denominator > 1 and abs(value - stated.value) < stated.step
 
 
 def evaluate(expression: str) -> Fraction | None:
@@ -135,24 +131,6 @@ def _value(node: ast.expr) -> Fraction:
     raise ValueError(f"not arithmetic: {ast.dump(node)}")
 
 
-def find_numbers(text: str) -> list[Reading]:
-    """Return the numbers in a text, in figures or in words up to twelve; "5 %" is read as 5.
-
-    >>> [str(number.value) for number in find_numbers("Three of 1,200 at 10:30, -2.5 each.")]
-    ['1200', '-5/2', '3']
-    """
-    simple = re.sub(r"[−–]", "-", text.lower())
-    figures = re.findall(rf"(?:(?<![\w)] )(?<![\w)])-)?{_NUMBER}|(?<=[$€£]){_NUMBER}|{_NUMBER}(?=[a-z°%]+)", simple)
-    found = [Reading(Fraction(figure.replace(",", "")), _step(figure)) for figure in figures]
-    return found + [
-        Reading(Fraction(WORDS[word]), Fraction(1)) for word in re.findall(r"[a-z]+", simple) if word in WORDS
-    ]
-
-
-def _step(number: str) -> Fraction:
-    return Fraction(1, 10 ** len(number.partition(".")[2]))
-
-
 def find_calculation(text: str) -> tuple[str, frozenset[Reading]] | None:
     """Return the one calculation that a text poses, as it was read, with what it can mean; None for none or several.
 
@@ -161,7 +139,7 @@ def find_calculation(text: str) -> tuple[str, frozenset[Reading]] | None:
     """
     found = [
         m.group().strip()
-        for m in re.finditer(_EXPRESSION, _simplified(text))
+        for m in re.finditer(rf"{_EXPRESSION}(?! ?[-+*/^(!√])", _simplified(text))
         if re.search(r"[\d%)] ?[-+*/]", m.group())
     ]
     if len(found) != 1 or _WORDS.search(found[0]):
@@ -190,17 +168,17 @@ def find_equations(text: str) -> Iterator[Equation]:
         for chain in _CHAIN.finditer(simple):
             before = simple[max(0, chain.start() - _LOOKED_BACK) : chain.start()]
             cut = bool(_CUT.search(before) or _SCALED.search(" ".join(re.split("[,.;:]", before)[-1].split()[-3:])))
-            for number, (left, right) in enumerate(pairwise(chain.group().split("="))):
-                if not (cut and number == 0) and (equation := _equation(left, right, hundredfold)):
-                    yield equation
+            links = list(pairwise(chain.group().split("=")))
+            whole = links[int(cut) : len(links) - bool(_TORN.match(simple, chain.end()))]
+            yield from filter(None, (_equation(left, right, hundredfold) for left, right in whole))
 
 
 def _equation(left: str, right: str, hundredfold: bool) -> Equation | None:
     """Return the equation that two sides make; None where the left side is no calculation or a side has no value.
 
-    A proper fraction alone is no calculation: "1/3 = 22 students" says what a third is.
+    A proper fraction alone is no calculation: "1/3 = 22 students" says what a third is. Zeros and ones may be binary.
     """
-    if _SCALED.search(left):
+    if _SCALED.search(left) or _mixes_measures(left, right) or not re.search("[2-9]", left + right):
         return None
     left, right = (" ".join(_WORDS.sub("", side).split()) for side in (left, right))
     share = _SHARE.fullmatch(left)
@@ -213,14 +191,35 @@ def _equation(left: str, right: str, hundredfold: bool) -> Equation | None:
     return Equation(left, right, expected, stated) if expected and stated else None
 
 
+def _mixes_measures(left: str, right: str) -> bool:
+    """Return whether different units of one kind are added up, or the result is in another one than the calculation."""
+    terms = [_measures(term) for term in re.split("[-+]", left)]
+    added = {measures[-1] if measures else None for measures in terms}
+    kinds = [measure[0] for measure in added if measure]
+    known = {measure for measures in terms for measure in measures}
+    dollars_and_cents = None in added and (5, "cent") in added
+    converted = any(
+        (kind, unit) not in known for kind, unit in _measures(_RESULT.sub("", right)) if kind in dict(known)
+    )
+    return dollars_and_cents or converted or len(kinds) > len(set(kinds))
+
+
+def _measures(text: str) -> list[tuple[int, str]]:
+    """Return the units in a text as the number of their group and their first four letters, which plurals share."""
+    return [(int(found.lastindex or 0), found.group()[:4]) for found in _MEASURE.finditer(text)]
+
+
 def _readings(expression: str) -> frozenset[Reading]:
-    """Return what an expression can mean: 5 % is 0.05, and in some calculations 5."""
+    """Return what an expression can mean: 5 % is 0.05, or 5, or of what it is added to; 1.500 may be 1500 in German."""
     plain = re.sub(r"(?<![\d.])0+(?=\d)", "", expression.replace(",", ""))
-    plain = re.sub(rf"({_NUMBER}) ({_NUMBER}/{_NUMBER})", r"(\1+\2)", plain)
-    step = max(map(_step, re.findall(_NUMBER, plain)), default=Fraction(1))
+    plain = re.sub(rf"({NUMBER}) ({NUMBER}/{NUMBER})", r"(\1+\2)", plain)
     readings = set()
-    for replacement, unit in ((r"(\1/100)", _HUNDRED[1]), (r"\1", _HUNDRED[0] / 100)):
-        value = evaluate(re.sub(rf"({_NUMBER}) ?%", replacement, plain))
-        if value is not None:
-            readings.add(Reading(value, step * unit if "%" in plain else step))
+    for text in {plain, DOTTED.sub(lambda found: found.group().replace(".", ""), plain)}:
+        step = max(map(step_of, re.findall(NUMBER, text)), default=Fraction(1))
+        meant = {
+            (re.sub(rf"({NUMBER}) ?%", r"(\1/100)", text), step / 100 if "%" in text else step),
+            (re.sub(rf"({NUMBER}) ?%", r"\1", text), step),
+            (re.sub(rf"^([^%]+?) ?([-+]) ?({NUMBER}) ?%$", r"(\1)*(1\2\3/100)", text), step),
+        }
+        readings |= {Reading(value, least) for one, least in meant if (value := evaluate(one)) is not None}
     return frozenset(readings)

@@ -5,14 +5,13 @@ As in `quantities`, a check abstains where the task is not plainly of its kind.
 
 import re
 
-from alpaca_lora.curation.expressions import WORDS
+from alpaca_lora.curation.numerals import WORDS
 from alpaca_lora.curation.rule import Rule, Verdict
 from alpaca_lora.records import Record
 
-__all__ = ["FORMS"]
+__all__ = ["FORMS", "count_sentences"]
 
-_WORDS = WORDS | {"fifteen": 15, "twenty": 20, "thirty": 30}
-_NUMBER = rf"(\d{{1,4}}|{'|'.join(_WORDS)})"
+_NUMBER = rf"(\d{{1,4}}|{'|'.join(WORDS)})"
 _LISTS = re.compile(
     rf"^\W*(?:please |can you )?(?:list|name|give|provide|suggest|generate|create|identify|mention"
     rf"|write|come up with|find|describe|propose|outline|state|tell|offer|recommend|think of"
@@ -20,11 +19,18 @@ _LISTS = re.compile(
     rf"|generate a list of|provide a list of)(?: me| us)?(?: (?:a|the) (?:list of|top"
     rf"|best))?(?: at least| up to| any| the| the top| exactly)? {_NUMBER} (?!(?:words?|sentences?"
     rf"|paragraphs?|lines?|stanzas?|verses?|letters?|characters?|syllables?|pages?|minutes?|hours?"
-    rf"|days?|percent|dollars|people|or\b|to\b|and\b|-))[a-z-]+",
+    rf"|days?|percent|dollars|people|hundreds?\b|thousands?\b|dozens?\b|or\b|to\b|and\b|-))[a-z-]+",
     re.I,
 )
+_OF_EACH = re.compile(
+    r"\b(?:each|every|per|hundred)\b|ty-(?:one|two|th|fo|fi|six|sev|ei|ni)"
+    r"|\w{3}s,? (?:of|with) (?:under|no|not|at|fewer|less|up|max\w*)\b|\w{3}s,? under \d",
+    re.I,
+)
+"""Limits that hold for each part of the answer, and numbers that are read in part only."""
+
 _NUMBERED = re.compile(r"^ {0,3}(\d{1,2})[.)] ?\S", re.M)
-_BULLET = re.compile(r"^ {0,3}[-*•–] ?\S", re.M)
+_BULLET = re.compile(r"( *)[-*•–](?![-*]) ?\S")
 _PROSE = re.compile(
     r"\b(?:in|using|with|as|into) (?:(?:exactly|only|just) )?(?:a |an )?(?:single )?"
     + _NUMBER
@@ -63,7 +69,7 @@ _YES_NO = re.compile(
 
 
 def _number(text: str) -> int:
-    return _WORDS[text.lower()] if text.lower() in _WORDS else int(text)
+    return WORDS[text.lower()] if text.lower() in WORDS else int(text)
 
 
 def _list_length(record: Record) -> Verdict | None:
@@ -75,9 +81,7 @@ def _list_length(record: Record) -> Verdict | None:
     wanted = _number(found[1])
     numbers = [int(number) for number in _NUMBERED.findall(record.output)]
     listed = len(numbers) if numbers == list(range(1, len(numbers) + 1)) else 0
-    listed = listed or (
-        len(_BULLET.findall(record.output)) if not numbers and "\n\n" not in record.output.strip() else 0
-    )
+    listed = listed or (0 if numbers or "\n\n" in record.output.strip() else _bullets(record.output))
     if listed < 2 or wanted < 2:
         return None
     least, most = (
@@ -88,19 +92,25 @@ def _list_length(record: Record) -> Verdict | None:
     return Verdict(ok, f"{wanted} wanted, {listed} listed")
 
 
+def _bullets(output: str) -> int:
+    """Count the items of the one list with bullets; 0 where other lines or deeper bullets divide it."""
+    lines = output.strip("\n").splitlines()
+    marked = [(place, found[1]) for place, line in enumerate(lines) if (found := _BULLET.match(line))]
+    apart = marked and (marked[-1][0] - marked[0][0] >= len(marked) or len({indent for _, indent in marked}) > 1)
+    return 0 if apart else len(marked)
+
+
 def _length(record: Record) -> Verdict | None:
     """Count the sentences, words or paragraphs of an answer whose length the task sets."""
     output, words = record.output.strip(), len(record.output.split())
-    if not output or "```" in output:
+    if not output or "```" in output or _OF_EACH.search(record.instruction):
         return None
     if found := _AT_MOST.search(record.instruction):
-        return Verdict(
-            words <= _number(found[1] or found[2]), f"at most {found[1] or found[2]} words wanted, {words} written"
-        )
+        limit = _number(found[1] or found[2])
+        return Verdict(words <= limit, f"at most {limit} words wanted, {words} written")
     if found := _AT_LEAST.search(record.instruction):
-        return Verdict(
-            words >= _number(found[1] or found[2]), f"at least {found[1] or found[2]} words wanted, {words} written"
-        )
+        limit = _number(found[1] or found[2])
+        return Verdict(words >= limit, f"at least {limit} words wanted, {words} written")
     asked = _PROSE.findall(record.instruction)
     if len(asked) != 1 or re.search(
         r"\b(?:or two|to two|or three|to three|or more|-\d|each|every|at least|about \w+ (?:words|sentences"
@@ -111,17 +121,13 @@ def _length(record: Record) -> Verdict | None:
     ):
         return None
     wanted, unit = _number(asked[0][0] or asked[0][2]), (asked[0][1] or asked[0][3]).lower()
-    number = {"sentence": _sentences, "word": _words, "paragraph": _paragraphs}[unit](output)
+    number = {"sentence": count_sentences(output), "word": words, "paragraph": _paragraphs(output)}[unit]
     if number is None or (unit == "word" and wanted > _MOST_EXACT_WORDS):
         return None
     return Verdict(number == wanted, f"{wanted} {unit}s wanted, {number} written")
 
 
-def _words(text: str) -> int | None:
-    return len(text.split())
-
-
-def _sentences(text: str) -> int | None:
+def count_sentences(text: str) -> int | None:
     """Count sentences; None where full stops may mean something else."""
     return None if "\n" in text or _UNCLEAR_END.search(text) else max(1, len(_SENTENCE_END.findall(text)))
 
@@ -158,14 +164,11 @@ def _closed_answer(record: Record) -> Verdict | None:
     if found is None or not record.output.strip():
         return None
     allowed = {found[1].lower(), found[2].lower()}
-    first = re.match(r"\W*(\w+)", record.output)
-    return (
-        Verdict(
-            bool(first) and first[1].lower() in allowed,
-            f"{' or '.join(sorted(allowed))} wanted, {record.output.strip()[:30]!r} written",
-        )
-        if first
-        else None
+    words = re.findall(r"\w+", record.output.lower())
+    if not words or (words[0] not in allowed and allowed & {*words}):  # "The answer is yes."
+        return None
+    return Verdict(
+        words[0] in allowed, f"{' or '.join(sorted(allowed))} wanted, {record.output.strip()[:30]!r} written"
     )
 
 

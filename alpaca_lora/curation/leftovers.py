@@ -21,6 +21,13 @@ _NO_OUTPUT = re.compile(
     r"|not (?:applicable|available))[\s\"'`<>\[\]().*_-]*|[.,;:!?'\"-]{1,3}|-+|\.+",
     re.I,
 )
+_WORD_OR_NONE = re.compile(r"(?:none|null|nil|output|placeholder)\.?", re.I)
+_WANTS_TEXT = re.compile(
+    r"^\W*(?:please )?(?:explain|describe|write|compose|summari[sz]e|paraphrase|rewrite|suggest|discuss|tell"
+    r"|generate|create|design)\b",
+    re.I,
+)
+_ABOUT_A_WORD = re.compile(r"\bword\b|onyms?\b|\breturns?\b", re.I)
 _NOT_APPLICABLE = re.compile(r"\W*n ?/ ?a\W*|\W*not applicable\W*", re.I)
 _MERGED = re.compile(
     r"(?:^|\n)[ \t]*#{2,3}[ \t]*(?:\n|$)"
@@ -34,11 +41,15 @@ _MARKER = re.compile(
     r"|\n[ \t]*(?:Instruction|Input|Output|Response) ?:\s*\Z|<no ?input>|<no ?output>",
     re.I,
 )
+_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 _CUT_YEAR = re.compile(
-    r"\b(?:in|of|since|until|till|by|year|from|during|before|after|early|late|mid|January|February"
-    r"|March|April|May|June|July|August|September|October|November|December|\d{1,2},) 20$"
+    rf"(?<!\d )(?<!\bone )\b(?:in|since|until|till|year|during|early|late|mid|(?:{_MONTHS}) \d{{1,2}}(?:st|nd|rd|th)?,)"
+    " 20$"
 )
-_CUT_MONEY = re.compile(r"(?:^|[a-z] )[$€£]$", re.I)
+"""Stanford's stop "20." leaves this of 2020. A day, as in "March 20", a sum and a share are whole without the stop."""
+
+_CUT_MONEY = re.compile(r"\b(?:costs?|for|worth|pays?|paid|at|is|was|about|spent|spends?|than|of) [$€£]$", re.I)
+_SIGN = re.compile(r"\b(?:symbols?|signs?|currenc\w+|characters?|keys?)\b", re.I)
 _LAST_ITEM = re.compile(r"(?:^|\n)[ \t]*(\d{1,3})[.)] ")
 
 
@@ -50,14 +61,16 @@ def _no_input_marker(record: Record) -> Verdict | None:
 
 
 def _placeholder_output(record: Record) -> Verdict | None:
+    """Find what stands for an answer; "None" is one to a question, and a sign where signs are asked for."""
     output = record.output.strip()
-    asked = re.search(r"\bor (?:none|null|n/a)\b|['\"](?:none|null|n/a)['\"]", record.instruction, re.I)
-    symbol = len(output) <= 3 and re.search(
-        r"symbol|operator|punctuation|character|sign\b|emoji", record.instruction, re.I
+    named = re.search(r"\b(?:none|null|nil|n/a|tbd|todo|placeholder)\b", record.instruction, re.I)
+    signs = not re.search(r"\w", output) and re.search(
+        r"symbol|operator|punctuation|character|signs?\b|marks?\b|emoji|morse|code|braille", record.instruction, re.I
     )
-    return (
-        wrong(f"output: {output!r}") if output and _NO_OUTPUT.fullmatch(output) and not asked and not symbol else None
-    )
+    wants_text = _WANTS_TEXT.search(record.instruction) and not _ABOUT_A_WORD.search(record.instruction)
+    answers = _WORD_OR_NONE.fullmatch(output) and not wants_text
+    found = output and _NO_OUTPUT.fullmatch(output) and not named and not signs and not answers
+    return wrong(f"output: {output!r}") if found else None
 
 
 def _empty_instruction(record: Record) -> Verdict | None:
@@ -82,11 +95,14 @@ def _residual_marker(record: Record) -> Verdict | None:
 
 
 def _cut_by_stop(record: Record) -> Verdict | None:
+    """Find years and prices cut at "20.", and lists cut before item 20; a task that names the number may mean it."""
     output = record.output.rstrip()
+    task = f"{record.instruction} {record.input}"
     numbers = [int(number) for number in _LAST_ITEM.findall(output)]
-    if _CUT_YEAR.search(output) or _CUT_MONEY.search(output):
+    year = _CUT_YEAR.search(output) and not re.search(r"\b20\b", task)
+    if year or (_CUT_MONEY.search(output) and not _SIGN.search(f"{task} {output}")):
         return wrong(f"output ends with {output[-20:]!r}")
-    if numbers and numbers[-1] == 19 and len(numbers) >= 19:
+    if numbers and numbers[-1] == 19 and len(numbers) >= 19 and not re.search(r"\b(?:19|nineteen)\b", task, re.I):
         return wrong("output: a list that ends with number 19")
     return None
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 
+from alpaca_lora.curation.forms import count_sentences
 from alpaca_lora.curation.quantities import judge
 from alpaca_lora.curation.rule import Rule, Verdict
 from alpaca_lora.records import Record
@@ -24,7 +25,7 @@ _COUNTED: dict[str, Callable[[str], set[int]]] = {
         len(re.findall("(?![aeiou])[a-z]", text, re.I)),
         len(re.findall("(?![aeiouy])[a-z]", text, re.I)),
     },
-    r"sentences": lambda text: {len(re.findall(r"[.!?]+(?=\s|$|[\"”'])", text))},
+    r"sentences": lambda text: {number} if (number := count_sentences(text)) else set(),
 }
 _COUNT = re.compile(
     rf"\b(?:how many|(?:count|find|calculate"
@@ -42,8 +43,15 @@ _LIMITED = re.compile(
     r"|uppercase|lowercase)\b",
     re.I,
 )
-_REVERSE = re.compile(r"\b(?:reverse|spell .{0,30}backwards?)\b", re.I)
+_REVERSE = re.compile(
+    r"\breverse (?:(?:the|this|following|given|provided|input|letters|characters|in|of) )*"
+    r"(?:words?|strings?|text|phrase|name|letters|characters|input)\b|\breverse\W*(?:$|[:\"“'‘])|\bbackwards?\b",
+    re.I,
+)
 _SORT = re.compile(r"\b(?:sort|arrange|order|organi[sz]e|put|rearrange|rank|alphabeti[sz]e)\b", re.I)
+_OTHER_ORDER = re.compile(r"[^\x00-\x7f]|\w[ -]\w|\d")
+"""Items that languages and libraries sort in different ways: accents, articles, blanks, numbers."""
+
 _WAYS = {
     "descending": r"\b(?:descending|decreasing|(?:largest|biggest|highest|greatest) to (?:the )?(?:smallest|lowest"
     r"|least)|reverse)\b",
@@ -95,7 +103,7 @@ def _sorting(record: Record) -> Verdict | None:
         return None
     if re.search(
         r"\b(?:by|based on|according to|ignoring|except|without|regardless|function|program|code|script"
-        r"|sql|letters|last names?|then)\b",
+        r"|sql|letters|last names?|then|duplicates?|unique|distinct)\b",
         record.instruction,
         re.I,
     ):
@@ -105,7 +113,7 @@ def _sorting(record: Record) -> Verdict | None:
     if len(items) < 3 or len(said) < 3:
         return None
     numeric = all(re.fullmatch(r"-?\d+(?:\.\d+)?", item) for item in items)
-    if not numeric and "alphabetical" not in ways:
+    if not numeric and ("alphabetical" not in ways or any(_OTHER_ORDER.search(item) for item in items)):
         return None
     key: Callable[[str], object] = (
         float if numeric and ways != ["alphabetical"] else lambda item: re.sub(r"[^\w]", "", item)
@@ -147,10 +155,10 @@ def _reversal(record: Record) -> Verdict | None:
         )
     ):
         return None
-    if len(text.split()) > 3:
+    if len(text.split()) > 1:
         return None
-    right = text[::-1].casefold()
-    return Verdict(right in record.output.casefold(), f"{text!r} backwards is {text[::-1]!r}")
+    right, said = (re.sub(r"[\W_]", "", part.casefold()) for part in (text[::-1], record.output))
+    return Verdict(right in said, f"{text!r} backwards is {text[::-1]!r}")
 
 
 LETTERS = (

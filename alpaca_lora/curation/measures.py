@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 
-from alpaca_lora.curation.expressions import Reading, find_numbers
+from alpaca_lora.curation.numerals import Reading, find_numbers
 from alpaca_lora.curation.quantities import judge
 from alpaca_lora.curation.rule import Rule, Verdict
 from alpaca_lora.records import Record
@@ -81,12 +81,12 @@ def _unit_conversion(record: Record) -> Verdict | None:
     text = f"{record.instruction} {record.input}".strip()
     if len(text.split()) > 25 or re.search(r"\b(?:function|program|code|script|formula|and|then)\b", text, re.I):
         return None
-    if found := _TEMPERATURE.search(text):
+    if (found := _posed(_TEMPERATURE, text)) is not None:
         value = _degrees(Fraction(found[1]), found[2][0].lower(), found[3][0].lower())
         return judge(record, [value], found.group())
-    if found := _CONVERT.search(text):
+    if (found := _posed(_CONVERT, text)) is not None:
         amount, source, target = find_numbers(found[1]), found[2], found[3]
-    elif found := _HOW_MANY.search(text):
+    elif (found := _posed(_HOW_MANY, text)) is not None:
         amount, source, target = find_numbers(found[2]) or [Reading(Fraction(1), Fraction(1))], found[3], found[1]
     else:
         return None
@@ -100,6 +100,13 @@ def _unit_conversion(record: Record) -> Verdict | None:
         if len(sizes) == 2 and len(amount) == 1:
             return judge(record, [amount[0].value * sizes[0] / sizes[1]], found.group().strip())
     return None
+
+
+def _posed(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """Return where a text asks for a conversion; None where it has numbers besides, as in "5 feet 10 inches to cm"."""
+    found = pattern.search(text)
+    beside = found and find_numbers(f"{text[: found.start()]} , {text[found.end() :]}")
+    return None if beside else found
 
 
 def _degrees(value: Fraction, source: str, target: str) -> Fraction:
@@ -116,6 +123,11 @@ _DATE = re.compile(
     re.I,
 )
 _WEEKDAYS = re.compile("|".join(calendar.day_name), re.I)
+_SHIFTED = re.compile(r"\b(?:after|before|from|later|ago|earlier|next|follow\w*|previous|prior)\b", re.I)
+_SOME_DAYS = re.compile(r"\b(?:business|work|week|school|trading|exclud)", re.I)
+_FIRST_YEAR = 1753
+"""The first whole year of the Gregorian calendar in Britain and its colonies; an earlier date may be Julian."""
+
 _LEAP = re.compile(
     r"\bis (?:the year )?(\d{4}) a leap year|\bwas (?:the year )?(\d{4}) a leap year"
     r"|\b(?:year )?(\d{4}) (?:is|was) a leap year",
@@ -138,7 +150,10 @@ def _calendar(record: Record) -> Verdict | None:
     """Work out weekdays, leap years and the days between two dates."""
     text = f"{record.instruction} {record.input}"
     days = _dates(text)
-    if re.search(r"\b(?:what|which) (?:day of the week|weekday|day)\b", text, re.I) and len(days) == 1:
+    if any(day.year < _FIRST_YEAR for day in days):
+        return None
+    asks_day = re.search(r"\b(?:what|which) (?:day of the week|weekday|day)\b", text, re.I)
+    if asks_day and len(days) == 1 and not _SHIFTED.search(text):
         said = {name.capitalize() for name in _WEEKDAYS.findall(record.output)}
         right = calendar.day_name[days[0].weekday()]
         return (
@@ -149,6 +164,7 @@ def _calendar(record: Record) -> Verdict | None:
     if (
         re.search(r"\bdays\b.{0,30}\bbetween\b|\bdays\b.{0,20}\bfrom\b.{0,40}\b(?:to|until)\b", text, re.I)
         and len(days) == 2
+        and not _SOME_DAYS.search(text)
     ):
         number = abs((days[1] - days[0]).days)
         answer = replace(record, output=_DATE.sub(" ", record.output))

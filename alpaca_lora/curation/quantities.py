@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from statistics import mean, median
 
-from alpaca_lora.curation.expressions import Reading, agree, find_calculation, find_equations, find_numbers
+from alpaca_lora.curation.expressions import OTHER_ARITHMETIC, find_calculation, find_equations
+from alpaca_lora.curation.numerals import Reading, agree, find_answers, find_numbers
 from alpaca_lora.curation.rule import Rule, Verdict
 from alpaca_lora.records import Record
 
@@ -52,9 +53,15 @@ _FIGURES: dict[str, tuple[str, Callable[[Sequence[Fraction]], Fraction]]] = {
 _OTHER_WORK = re.compile(
     r"\b(?:function|program|code|script|algorithm|write|explain|sql|query|sort|order|deviation"
     r"|variance|squares?|even|odd|weighted|and the|between|second|third|consecutive|prime|factors"
-    r"|difference|percentage|percent|if|each|every|per|digits?|two)\b",
+    r"|binary|octal|hex\w*|difference|percentage|percent|if|each|every|per|digits?|two)\b",
     re.I,
 )
+_UNREAD = re.compile(
+    r"\b(?:minus|negative|dozens?|hundreds?|thousands?|[a-z]*illions?|half|halves|thirds?|quarters?"
+    r"|(?:four|fif|six|seven|eigh|nin|ten|twelf|hundred)ths?)\b|\d(?: ?\^| ?\*\*|[²³⁰-⁹]|e[-+]?\d)",
+    re.I,
+)
+"""Numbers that `find_answers` does not read, or reads in part."""
 
 
 def judge(record: Record, accepted: Iterable[Fraction], asked: str) -> Verdict | None:
@@ -66,14 +73,16 @@ def judge(record: Record, accepted: Iterable[Fraction], asked: str) -> Verdict |
         asked: what was worked out, for the detail.
 
     Returns:
-        The verdict; None where the answer names no number.
+        The verdict; None where the answer names no number, or none that is right and one that cannot be read.
     """
     values = list(accepted)
-    said = find_numbers(record.output)
+    said = find_answers(record.output, f"{record.instruction} {record.input}")
     if not said or not values:
         return None
     named = ", ".join(dict.fromkeys(_written(number.value) for number in said[:6]))
     ok = any(agree(value, number) or _close(value, number) for value in values for number in said)
+    if not ok and _UNREAD.search(record.output):
+        return None
     return Verdict(ok, f"{asked} is {' or '.join(dict.fromkeys(map(_written, values)))}; the output says {named}")
 
 
@@ -90,9 +99,10 @@ def _written(value: Fraction) -> str:
 
 def _arithmetic(record: Record) -> Verdict | None:
     """Recompute every equation in the answer but those that the task gave."""
-    if "```" in record.output:
+    task = f"{record.instruction}\n{record.input}"
+    if "```" in record.output or OTHER_ARITHMETIC.search(f"{task}\n{record.output}"):
         return None
-    task = f"{record.instruction}\n{record.input}".replace(" ", "")
+    task = task.replace(" ", "")
     equations = [e for e in find_equations(record.output) if f"{e.left}={e.right}".replace(" ", "") not in task]
     for equation in equations:
         if not equation.holds:
@@ -104,11 +114,13 @@ def _arithmetic(record: Record) -> Verdict | None:
 def _calculation(record: Record) -> Verdict | None:
     """Work out the one expression that the task consists of."""
     text = f"{record.instruction} {record.input}"
-    posed = [found.group() for found in _CALCULATION.finditer(text) if re.search(r"\d", found.group())]
+    posed = [found for found in _CALCULATION.finditer(text) if re.search(r"\d", found.group())]
     rest = _CALCULATION.sub(" ", text)
     if len(posed) != 1 or any(not _ASKS.fullmatch(word) for word in rest.split() if re.search(r"\w", word)):
         return None
-    found = find_calculation(posed[0])
+    if text[: posed[0].start()].rstrip().endswith(tuple("-−–√∛∜|")):
+        return None
+    found = find_calculation(posed[0].group())
     return judge(record, {reading.value for reading in found[1]}, found[0]) if found else None
 
 

@@ -13,7 +13,7 @@ __all__ = ["REQUESTS"]
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"']+", re.I)
 _ABOUT_URLS = re.compile(
     r"\b(?:urls?|links?|html|domain|hyperlinks?|regex|parse|encode|decode|valid\w*|extract|code"
-    r"|script|function|format|shorten|citation|cite|markdown)\b",
+    r"|script|function|format|shorten|citation|cite|markdown|curl|wget|ping|commands?|api|endpoint|requests?)\b",
     re.I,
 )
 _SEEN = (
@@ -50,19 +50,19 @@ _MEDIA = re.compile(
     rf"|out\b|from\b|upon\b|on\b|up\b))"
     rf"|^\W*(?:please )?(?:create|make|generate|produce|design|render|record|compose|show|send|play"
     rf"|take|find|plot|edit|crop|upload|download)(?: me)?(?: an?| the| some| this"
-    rf"| one)?(?: \w+){{0,3}}? {_VISUAL}\b(?! (?:of words|prompt|caption|description|title|idea"
-    rf"|concept|script|name|plan|strategy|review|game|company|campaign|store|agency|editor|theory"
-    rf"|lesson))",
+    rf"| one)?(?: (?!of\b|about\b|for\b)\w+){{0,3}}? {_VISUAL}(?=\W*$|\W*[.,:;!?\n]"
+    rf"|[ ](?:of(?! words)|for|that|which|to|in|on|with|from|about|using|based|where|by|and|or|called|as|at|showing"
+    rf"|depicting|illustrating|outlining|explaining|comparing|representing|featuring|announcing|describing)\b)",
     re.I,
 )
-_DRAWN_IN_TEXT = re.compile(r"^.*\|.*\|.*$|```|<svg", re.M)
+_DRAWN_IN_TEXT = re.compile(r"\||```|<svg")
 _PHYSICAL = re.compile(
     r"^\W*(?:please )?(?:set (?:an?|my|the) (?:reminder|alarm|timer)|remind me\b|turn (?:on|off|up"
     r"|down) (?:the|my)|switch (?:on|off)|call (?:my|the|a|an)\b"
     r"|(?:send|forward) (?:an?|the|this|my) (?:email|e-mail|message|text|sms|letter|invitation"
     r"|package)\b(?! template)|email (?:my|the|this|him|her)\b|text my\b|book (?:me )?(?:an?|the"
     r"|my) (?:flight|hotel|table|ticket|room|appointment|taxi|ride|cab|meeting)|order (?:me )?(?:an?"
-    r"|some|the) (?:pizza|taxi|meal|food|coffee|drink|book|groceries)"
+    r"|some|the) (?:pizza|taxi|meal|food|coffee|drink|book|groceries)\b"
     r"|(?:open|close|lock|unlock) (?:the|my|a) (?:door|window|browser|app|file|curtains?|garage"
     r"|application|website|blinds|page|tab|new tab)\b|play (?:the |a |some |my )?(?:song|music|video"
     r"|playlist|movie|game of)\b|click (?:on )?the\b|press the\b|(?:go|navigate|log ?in"
@@ -99,15 +99,22 @@ _CARRIES = re.compile(
     r"|\d+\s*,\s*\d+|\w+, \w+,? (?:and|or) \w+|\b(?:that|which|about|of how|where) \w+ \w+ \w+",
     re.I,
 )
+_CODING = (
+    r"^\W*(?:please )?(?:write|create|generate|implement|develop|code|construct|build|give|provide|design)\b(?: me)?"
+)
 _WANTS_CODE = re.compile(
-    r"^\W*(?:please )?(?:write|create|generate|implement|develop|code|construct|build|give|provide"
-    r"|design)\b(?: me)?[^.\n]{0,60}?\b(?:(?:python|java|javascript|c\+\+|c#|sql|bash|shell|html|css"
+    rf"{_CODING}(?: (?!of\b|about\b|on\b|what\b|how\b|why\b|between\b|with\b)[^\s.]+){{0,8}}?"
+    r" (?:(?:python|java|javascript|c\+\+|c#|sql|bash|shell|html|css"
     r"|php|ruby|go|rust|r|swift|typescript|kotlin) (?:code|program|script|function|method|class|query"
-    r"|statement|snippet|command|page)|(?:sql|html|css|regex|regular expression)\b(?! \w+ (?:tutorial"
-    r"|book|course))|(?:for|while) loop\b|code snippet|piece of code|(?:a|the) (?:function|program"
-    r"|script|class|algorithm) (?:that|to|in|which|for) (?!a (?:video|film|movie|play|podcast)))",
+    r"|statement|snippet|command|page)|(?:sql|html|css|regex|regular expression)\b(?!(?: \w+)? (?:tutorial"
+    r"|book|course))|(?:for|while) loop\b|code snippet|piece of code|(?:a|the) function (?:that|to|which)\b"
+    r"|(?:a|the) (?:program|script) (?:that|to|which) (?:prints?|calculates?|computes?|sorts?|counts?|converts?"
+    r"|parses?|multipl\w+|checks? (?:if|whether))\b)",
     re.I,
 )
+_CODED = re.compile(rf"{_CODING}.{{0,60}}?\b(?:function|algorithm|program|script|method|query|class)\b", re.I)
+"""Tasks in which "the given list" is what the code will be given."""
+
 _CODE = re.compile(
     r"```|^\s*(?:def|class|import|from|for|while|if|return|public|private|static|function|var|let"
     r"|const|int|void|print|#include|SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|WITH|package|using|echo"
@@ -148,6 +155,7 @@ def _missing_input(record: Record) -> Verdict | None:
     found = None if record.input.strip() or _ATTACHED.search(record.instruction) else _REFERS.search(record.instruction)
     if (
         found is None
+        or ("given" in found.group().lower() and _CODED.search(record.instruction[: found.start()]))
         or _CARRIES.search(record.instruction[found.end() :])
         or _CARRIES.search(record.instruction[: found.start()])
     ):

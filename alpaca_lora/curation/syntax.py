@@ -5,7 +5,7 @@ import json
 import re
 import textwrap
 import warnings
-from xml.etree import ElementTree
+from xml.parsers import expat
 
 from alpaca_lora.curation.rule import Rule, Verdict
 from alpaca_lora.records import Record
@@ -46,12 +46,12 @@ def _json_syntax(record: Record) -> Verdict | None:
 
 
 def _python_syntax(record: Record) -> Verdict | None:
-    """Parse what stands for Python in the answer; sessions and sketches are left alone."""
+    """Parse what stands for Python in the answer; sessions, sketches and single heads of blocks are left alone."""
     texts = _blocks(record, "python", "py", "python3")
     if not texts and "```" not in record.output and _PYTHON.search(record.instruction):
         lines = record.output.strip("\n")
         texts = [lines] if _PYTHON_LINE.match(lines) and not re.search(r"^\w+ \w+ \w+ .*[.:]$", lines, re.M) else []
-    texts = [text for text in texts if text.strip() and not _OPEN.search(text)]
+    texts = [text for text in texts if text.strip() and not _OPEN.search(text) and not re.fullmatch(r".+:\s*", text)]
     for text in texts:
         try:
             with warnings.catch_warnings():
@@ -63,16 +63,20 @@ def _python_syntax(record: Record) -> Verdict | None:
 
 
 def _xml_syntax(record: Record) -> Verdict | None:
-    """Parse what stands for XML in the answer; documents with their own entities are left alone."""
+    """Parse what stands for XML in the answer; documents with their own entities are left alone.
+
+    Namespaces need no declaration and elements no root, unless a whole document is asked for or begun.
+    """
     output = record.output.strip()
     texts = _blocks(record, "xml") or (
         [output] if re.search(r"\bxml\b", record.instruction, re.I) and output[:1] == "<" and output[-1:] == ">" else []
     )
-    texts = [text for text in texts if "<!" not in text]
+    texts = [text.strip() for text in texts if "<!" not in text]
+    whole = re.search(r"\b(?:document|file)\b", record.instruction, re.I)
     for text in texts:
         try:
-            ElementTree.fromstring(text.strip())
-        except ElementTree.ParseError as error:
+            expat.ParserCreate().Parse(text if whole or text.startswith("<?") else f"<all>{text}</all>", True)
+        except expat.ExpatError as error:
             return Verdict(False, f"not XML: {error}")
     return Verdict(True, "the XML parses") if texts else None
 

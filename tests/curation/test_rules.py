@@ -41,11 +41,21 @@ def test_a_rule_is_precise_and_misses_little(rule, labelled):
     assert recall >= 0.9
 
 
+def dropped_though_right(rules, labelled):
+    """Rows labelled without fault that one of the rules drops."""
+    return [(rule.name, record) for record, labels in labelled for rule in rules if not labels and breaks(rule, record)]
+
+
+def test_no_rule_drops_a_row_that_is_labelled_without_fault(labelled):
+    assert dropped_though_right([rule for rule in CHECKED if rule.action == "drop"], labelled) == []
+
+
 def test_a_rule_that_finds_nothing_and_one_that_finds_all_fail_that_measure(labelled):
     blind = Rule(name="refusal", severity="error", about="", fix="", check=lambda record: None)
     eager = Rule(name="refusal", severity="error", about="", fix="", check=lambda record: wrong(""))
     assert precision_and_recall(blind, labelled)[1] == 0
     assert precision_and_recall(eager, labelled)[0] < 0.1
+    assert len(dropped_though_right([blind, eager], labelled)) == sum(not labels for _, labels in labelled)
 
 
 @pytest.mark.parametrize("rule", CHECKED, ids=lambda rule: rule.name)
