@@ -34,12 +34,12 @@ _SCALED = re.compile(
     r"|cos|tan|am|pm)\b"
 )
 OTHER_ARITHMETIC = re.compile(
-    r"\b(?:mod|modul[aou]\w*|binary|octal|hex(?:adecimal)?|base[- ](?:\d+|two|eight|sixteen))\b", re.I
+    r"\b(?:mod|modulo|modulus|modular|binary|octal|hex(?:adecimal)?|base[- ](?:\d+|two|eight|sixteen))\b", re.I
 )
 """Words of texts in which 7 + 8 may be 3, and 1 + 1 be 10."""
 
 _MEASURE = re.compile(
-    r"\b(?:(sec(?:ond)?s?|min(?:ute)?s?|hours?|hrs?|days?|weeks?|months?|years?|decades?)"
+    r"\b(?:(secs?|seconds?|min(?:ute)?s?|hours?|hrs?|days?|weeks?|months?|years?|decades?)"
     r"|((?:milli|centi|kilo)?met(?:er|re)s?|mm|cm|km|inch(?:es)?|foot|feet|ft|yards?|miles?)"
     r"|((?:milli|kilo)?grams?|mg|kg|ounces?|oz|pounds?|lbs?|tons?|tonnes?)"
     r"|((?:milli)?lit(?:er|re)s?|ml|cups?|pints?|quarts?|gallons?|t(?:ea|able)spoons?)"

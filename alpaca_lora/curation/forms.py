@@ -23,7 +23,7 @@ _LISTS = re.compile(
     re.I,
 )
 _OF_EACH = re.compile(
-    r"\b(?:each|every|per|hundred)\b|ty-(?:one|two|th|fo|fi|six|sev|ei|ni)"
+    r"\b(?:each|every|per|hundred)\b|ty-(?:one|two|three|four|five|six|seven|eight|nine)\b"
     r"|\w{3}s,? (?:of|with) (?:under|no|not|at|fewer|less|up|max\w*)\b|\w{3}s,? under \d",
     re.I,
 )

@@ -58,7 +58,7 @@ _OTHER_WORK = re.compile(
 )
 _UNREAD = re.compile(
     r"\b(?:minus|negative|dozens?|hundreds?|thousands?|[a-z]*illions?|half|halves|thirds?|quarters?"
-    r"|(?:four|fif|six|seven|eigh|nin|ten|twelf|hundred)ths?)\b|\d(?: ?\^| ?\*\*|[²³⁰-⁹]|e[-+]?\d)",
+    r"|(?:fourth|fifth|sixth|seventh|eighth|ninth|tenth|twelfth|hundredth)s?)\b|\d(?: ?\^| ?\*\*|[²³⁰-⁹]|e[-+]?\d)",
     re.I,
 )
 """Numbers that `find_answers` does not read, or reads in part."""

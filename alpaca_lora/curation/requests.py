@@ -109,7 +109,7 @@ _WANTS_CODE = re.compile(
     r"|statement|snippet|command|page)|(?:sql|html|css|regex|regular expression)\b(?!(?: \w+)? (?:tutorial"
     r"|book|course))|(?:for|while) loop\b|code snippet|piece of code|(?:a|the) function (?:that|to|which)\b"
     r"|(?:a|the) (?:program|script) (?:that|to|which) (?:prints?|calculates?|computes?|sorts?|counts?|converts?"
-    r"|parses?|multipl\w+|checks? (?:if|whether))\b)",
+    r"|parses?|multiply|multiplies|checks? (?:if|whether))\b)",
     re.I,
 )
 _CODED = re.compile(rf"{_CODING}.{{0,60}}?\b(?:function|algorithm|program|script|method|query|class)\b", re.I)
