@@ -67,14 +67,14 @@ USES = {
         "finetune --dry-run --template {it} --data {records} --output-dir OUT " + _TRAIN,
         "inspect --template {it} --data {records} --base-model {base}",
         "chat --template {it} --adapter {adapter} " + _ASK,
-        "ui --template {it} --adapter {adapter} --port 65536",
+        "ui --template {it} --adapter {adapter} --port 0",
         "merge --template {it} --adapter {adapter} --output-dir OUT",
         "export adapter --template {it} --adapter {adapter} --output-dir OUT",
     ),
     "adapter": (
         "chat --adapter {it} " + _ASK,
         "chat --adapter {it} --base-model {base} --template alpaca " + _ASK,
-        "ui --adapter {it} --port 65536",
+        "ui --adapter {it} --port 0",
         "ui --adapter {it} --recipe vllm",
         "merge --adapter {it} --output-dir OUT",
         "export adapter --adapter {it} --base-model {base} --output-dir OUT",
@@ -88,7 +88,7 @@ USES = {
         "inspect --data {records} --base-model {it}",
         "generate --teacher local --model {it} --num 3 --output-dir OUT --dry-run",
         "chat --adapter {adapter} --base-model {it} " + _ASK,
-        "ui --adapter {adapter} --base-model {it} --port 65536",
+        "ui --adapter {adapter} --base-model {it} --port 0",
         "merge --adapter {adapter} --base-model {it} --output-dir OUT",
         "export gguf --adapter {adapter} --base-model {it} --output-dir OUT",
     ),
@@ -122,7 +122,7 @@ USES = {
         "curate {records} --output-dir {it}",
         "verify {it}",
     ),
-    "accounts": ("ui --adapter {adapter} --accounts {it} --port 65536",),
+    "accounts": ("ui --adapter {adapter} --accounts {it} --port 0",),
     "place": (
         "doctor",
         "inspect --data {records} --base-model {base}",
@@ -130,12 +130,12 @@ USES = {
         "generate --teacher local --model {base} --num 3 --output-dir OUT --dry-run",
         "evaluate --annotations {verdicts}",
         "chat --adapter {adapter} " + _ASK,
-        "ui --adapter {adapter} --port 65536",
+        "ui --adapter {adapter} --port 0",
         "check-template --adapter {adapter}",
     ),
 }
-"""Commands by what they read; `{it}` is the attack, a place is where the command is started. Ports that cannot be let
-`ui` end when it has loaded everything."""
+"""Commands by what they read; `{it}` is the attack, a place is where the command is started. `ui` ends when it
+has loaded everything."""
 
 WRITES_INTO_IT = ("run", "generation", "curation")
 """Kinds that are a directory which a command is told to go on in."""

@@ -60,6 +60,7 @@ def main():
     for name in _LOADED:
         __import__(name)
     gates_by_fork()
+    serve_no_page()
     print("ready", file=channel)
     for line in sys.stdin:
         print(json.dumps(serve(json.loads(line))), file=channel)
@@ -71,6 +72,13 @@ def gates_by_fork():
     from tests import warm
 
     clean_process.subprocess = SimpleNamespace(run=functools.partial(warm.run, method="fork"))
+
+
+def serve_no_page():
+    """Let `ui` end when it has loaded everything."""
+    from alpaca_lora.serving.website import Website
+
+    Website.serve = lambda self: None
 
 
 def serve(job):
