@@ -95,8 +95,8 @@ _REFERS = re.compile(
     re.I,
 )
 _CARRIES = re.compile(
-    r"[:\n]\s*\S|\s[-–—]\s\S|[.?!]\s+[A-Z\d]\w*\s+\w+|[\"“”'‘`(\[{][^\"“”'‘`)\]}]{3,}[\"“”'’`)\]}]"
-    r"|\d+\s*,\s*\d+|\w+, \w+,? (?:and|or) \w+|\b(?:that|which|about|of how|where) \w+ \w+ \w+",
+    r":\s*\S|\n[^\S\n]*\S|\s[-–—]\s\S|[.?!]\s+[A-Z\d]\w*\s+\w+|[\"“”'‘`(\[{][^\"“”'‘`)\]}]{3,500}[\"“”'’`)\]}]"
+    r"|\d\s*,\s*\d|\w, \w+,? (?:and|or) \w|\b(?:that|which|about|of how|where) \w+ \w+ \w+",
     re.I,
 )
 _CODING = (
@@ -116,13 +116,16 @@ _CODED = re.compile(rf"{_CODING}.{{0,60}}?\b(?:function|algorithm|program|script
 """Tasks in which "the given list" is what the code will be given."""
 
 _CODE = re.compile(
-    r"```|^\s*(?:def|class|import|from|for|while|if|return|public|private|static|function|var|let"
+    r"```|^[^\S\n]*(?:def|class|import|from|for|while|if|return|public|private|static|function|var|let"
     r"|const|int|void|print|#include|SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|WITH|package|using|echo"
-    r"|#!|@\w+)\b.*[(){};:=*,]?|[{};]\s*$|<\/?[a-z][a-z0-9]*[^>]*>|\w+\([^)]*\)|\w+ ?[-+*/]?= ?\S"
-    r"|\b(?:SELECT|select)\b.+\b(?:FROM|from)\b|\^?\\?[\[(\\].*[\])][+*?$]|\blambda\b|=>"
-    r"|\[[^\]]*\][+*?{]|\\[dwsb]",
+    r"|#!|@\w+)\b|[{};]\s*$|<\/?[a-z][^>]{0,500}>|\w\([^)]{0,500}\)|\w ?[-+*/]?= ?\S"
+    r"|\b(?:SELECT|select)\b.{1,500}\b(?:FROM|from)\b|[\[(\\].{0,500}[\])][+*?$]|\blambda\b|=>"
+    r"|\[[^\]]{0,500}\][+*?{]|\\[dwsb]",
     re.M,
 )
+"""What is looked for across a line or brackets is bounded, and words are entered at their last letter, or a page of one
+letter would take minutes."""
+
 _MOST_INSTRUCTION_WORDS = 150
 _LONGEST_REQUEST = 40
 """Words of an instruction beyond which "this picture" may be told of in the instruction itself."""

@@ -167,13 +167,16 @@ PAGES = {
     "lines": "\n" * 40_000,
     "spaces": " " * 40_000 + "x",
     "inputs": "1. Input: a\n" * 6_000,
+    "one word, as of base64": "A1" * 100_000,
 }
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 def test_no_page_makes_a_rule_run_for_hours_or_fail(page):
     """A pattern that tries every beginning against every end would not come back today."""
-    for record in (Record(f"Convert 3 km. Compute {page}", "", page), Record("Is this right?", page, f"{page}!x=")):
+    records = [Record(f"Convert 3 km. Compute {page}", "", page), Record("Is this right?", page, f"{page}!x=")]
+    records += [Record("Write a function that adds.", "", page), Record(f"Shorten the given text {page}", "", "It is.")]
+    for record in records:
         for rule in CHECKED:
             rule.check(record)
 
