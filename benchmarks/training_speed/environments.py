@@ -2,7 +2,8 @@
 
 The tools cannot share one: each allows other versions of transformers, TRL and datasets. The files are installed
 without looking at dependencies, since several tools ask for packages that only a GPU can use and that would bring
-gigabytes of CUDA with them; what was left out stands at the head of each file.
+gigabytes of CUDA with them; what was left out stands at the head of each file. For a GPU, what a tool runs there comes
+from a second file, with all that it asks for.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ def python_of(tool: str) -> Path:
     return (ROOT / ".venv" if tool == "ours" else WORKSHOP / tool) / "bin" / "python"
 
 
-def build(tool: str) -> None:
+def build(tool: str, device: str = "cpu") -> None:
     """Make the environment of a tool, unless it stands there already with the same requirements.
 
     Raises:
@@ -33,16 +34,19 @@ def build(tool: str) -> None:
     """
     if tool == "ours":
         return
-    requirements = REQUIREMENTS / f"{tool}.txt"
+    requirements, for_cuda = REQUIREMENTS / f"{tool}.txt", REQUIREMENTS / f"{tool}-cuda.txt"
+    files = (requirements, for_cuda) if device == "cuda" else (requirements,)
     home, stamp = WORKSHOP / tool, WORKSHOP / tool / "requirements.sha256"
-    wanted = digest(requirements)
+    wanted = digest(*files)
     if stamp.is_file() and stamp.read_text(encoding="ascii") == wanted:
         return
     print(f"building the environment of {tool}", flush=True)
     shutil.rmtree(home, ignore_errors=True)
     _run([sys.executable, "-m", "venv", str(home)])
-    pip = [str(python_of(tool)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
-    _run([*pip, "--requirement", str(requirements)])
+    pip = [str(python_of(tool)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    _run([*pip, "--no-deps", "--requirement", str(requirements)])
+    if device == "cuda":
+        _run([*pip, "--constraint", str(requirements), "--requirement", str(for_cuda)])
     stamp.write_text(wanted, encoding="ascii")
 
 

@@ -14,14 +14,17 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
+from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.models import load_base_model, mean_loss, row_losses
 
 Tensors = dict[str, torch.Tensor]
 
 
-def heldout_loss(base_dir: Path, precision: str, adapter: Path, heldout: list[dict[str, list[int]]]) -> float:
+def heldout_loss(
+    base_dir: Path, precision: str, quantization: str, adapter: Path, heldout: list[dict[str, list[int]]]
+) -> float:
     """Return the loss per supervised token of the held-out rows under an adapter."""
-    base: Any = load_base_model(base_dir, precision=precision)
+    base: Any = load_base_model(base_dir, precision=precision, quantization=QuantizationSettings(method=quantization))
     model = PeftModel.from_pretrained(base, str(adapter))
     return mean_loss(row_losses(model, [(row["input_ids"], row["labels"]) for row in heldout]))
 
@@ -45,12 +48,15 @@ def main() -> None:
     parser.add_argument("directories", type=Path, nargs="+")
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
+    parser.add_argument("--quantization", choices=["none", "nf4"], default="none")
     given = parser.parse_args()
     heldout = json.loads(given.workload.read_text(encoding="utf-8"))["heldout"]
     expected = load_file(given.reference / "gradients.safetensors")
     for directory in given.directories:
         seen = {
-            "heldout_loss": heldout_loss(given.base, given.precision, directory / "adapter", heldout),
+            "heldout_loss": heldout_loss(
+                given.base, given.precision, given.quantization, directory / "adapter", heldout
+            ),
             "cosines": cosines(load_file(directory / "gradients.safetensors"), expected),
         }
         print(json.dumps(seen), flush=True)

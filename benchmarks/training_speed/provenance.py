@@ -25,7 +25,23 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        **({"gpu": found} if (found := gpu()) else {}),
     }
+
+
+def gpu() -> dict[str, str]:
+    """Return name, memory and driver of the first GPU as nvidia-smi says; nothing where there is none."""
+    asked = ("name", "memory.total", "driver_version")
+    try:
+        said = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={','.join(asked)}", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return dict(zip(asked, said.splitlines()[0].split(", "), strict=True))
 
 
 def fastest_precision() -> str:
@@ -44,5 +60,7 @@ def commit() -> dict[str, Any]:
 
 def driver_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a driver: where programs and caches are, and what the benchmark sets itself."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ
+    }
     return kept | dict(environment)

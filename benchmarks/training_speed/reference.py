@@ -3,7 +3,8 @@
 Run:  python benchmarks/training_speed/reference.py WORKLOAD DIRECTORY --base DIR --init DIR
 
 Nothing of this library's trainer, losses or kernels is used, so an error in them cannot hide. Needs the time of the
-whole epoch in float32 (about five minutes for 256 rows on two cores), once per workload.
+whole epoch in float32 (about five minutes for 256 rows on two cores), once per workload. Where the tools hold weights
+in four bits it holds the same, and computes with them in float32.
 """
 
 from typing import Any
@@ -12,7 +13,9 @@ import torch
 from peers.probe import Cell, Probe, read_cell
 from peft import PeftModel
 from torch.nn import functional
-from transformers import AutoModelForCausalLM
+
+from alpaca_lora.config import QuantizationSettings
+from alpaca_lora.models import load_base_model
 
 Rows = list[dict[str, list[int]]]
 MICRO = 4
@@ -28,10 +31,12 @@ def summed_loss(model: Any, rows: Rows) -> torch.Tensor:
     """Return the negative log-likelihood of the rows' supervised tokens, summed."""
     width = max(len(row["input_ids"]) for row in rows)
     padded = {
-        key: torch.tensor([row[key] + [fill] * (width - len(row[key])) for row in rows])
+        key: torch.tensor([row[key] + [fill] * (width - len(row[key])) for row in rows], device=model.device)
         for key, fill in (("input_ids", 0), ("labels", -100))
     }
-    mask = torch.tensor([[1] * len(row["labels"]) + [0] * (width - len(row["labels"])) for row in rows])
+    mask = torch.tensor(
+        [[1] * len(row["labels"]) + [0] * (width - len(row["labels"])) for row in rows], device=model.device
+    )
     causal = model.get_base_model()
     hidden = causal.model(input_ids=padded["input_ids"], attention_mask=mask, use_cache=False).last_hidden_state
     targets = padded["labels"][:, 1:]
@@ -41,7 +46,8 @@ def summed_loss(model: Any, rows: Rows) -> torch.Tensor:
 
 def train(cell: Cell, probe: Probe) -> None:
     """Train one epoch and save the adapter."""
-    base = AutoModelForCausalLM.from_pretrained(cell.base, dtype=torch.float32)
+    quantization = QuantizationSettings(method=cell.quantization)
+    base: Any = load_base_model(cell.base, precision="fp32", quantization=quantization, device=cell.device)
     model = PeftModel.from_pretrained(base, str(cell.init), is_trainable=True)
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), lr=cell.recipe["learning_rate"], weight_decay=0.0)

@@ -13,8 +13,6 @@ from typing import Any
 import results
 
 README = Path(__file__).parents[1] / "README.md"
-NAMES = {"bf16": "training_speed_bf16", "fp32": "training_speed_fp32"}
-"""What stands between markers of these names, and in charts of these names, by precision."""
 TITLES = {
     "ours": "alpaca-lora",
     "unsloth": "Unsloth",
@@ -25,6 +23,12 @@ TITLES = {
 }
 MODES = ("defaults", "tuned", "lean")
 Line = Mapping[str, Any]
+
+
+def name_of(content: Mapping[str, Any]) -> str:
+    """Return the name of the markers and of the chart of a result."""
+    place = results.place_of(content)
+    return f"training_speed_{'' if place['device'] == 'cpu' else 'cuda_'}{place['weights']}"
 
 
 def ordered(lines: Sequence[Line]) -> list[Line]:
@@ -43,9 +47,9 @@ def ratio(line: Line, lines: Sequence[Line]) -> float | None:
 def table(lines: Sequence[Line]) -> str:
     """Return the lines as a Markdown table."""
     rows = [
-        "| tool | mode | real tokens/s (slowest – fastest round) | ours is … × as fast | peak memory "
-        "| first step after | held-out loss | gate |",
-        "|---|---|--:|--:|--:|--:|--:|---|",
+        "| tool | mode | real tokens/s (slowest – fastest round) | ours is … × as fast | of the matrix rate "
+        "| peak memory | first step after | held-out loss | gate |",
+        "|---|---|--:|--:|--:|--:|--:|--:|---|",
     ]
     return "\n".join(rows + [_row(line, lines) for line in ordered(lines)])
 
@@ -53,14 +57,15 @@ def table(lines: Sequence[Line]) -> str:
 def _row(line: Line, lines: Sequence[Line]) -> str:
     head = f"| {TITLES[line['tool']]} | {line['mode']} |"
     if "error" in line:
-        return f"{head} does not run | | | | | {_cell(line['error'])} |"
+        return f"{head} does not run | | | | | | {_cell(line['error'])} |"
     times = ratio(line, lines)
     fast = "gate failed"
     if "tokens_per_second" in line:
         fast = f"**{line['tokens_per_second']:.0f}** ({line['slowest']:.0f} – {line['fastest']:.0f})"
+    share = f"{line['matrix_share']:.0%}" if "matrix_share" in line else ""
     gate = "passed" if not line["faults"] else _cell("; ".join(sorted(set(line["faults"]))))
     return (
-        f"{head} {fast} | {'' if times is None else f'{times:.2f}'} | {line['peak_rss_bytes'] / 2**30:.2f} GiB "
+        f"{head} {fast} | {'' if times is None else f'{times:.2f}'} | {share} | {line['peak_bytes'] / 2**30:.2f} GiB "
         f"| {line['first_step_seconds']:.0f} s | {line['heldout_loss']:.4f} | {gate} |"
     )
 
@@ -72,22 +77,24 @@ def _cell(text: str) -> str:
 def section(content: Mapping[str, Any]) -> str:
     """Return what stands between the markers: where and what was measured, and the table."""
     machine, workload, reference = content["machine"], content["workload"], content["reference"]
-    precision = content.get("precision", "bf16")
+    weights = results.place_of(content)["weights"]
+    device = f"{machine['cores']} cores of {machine['cpu']} ({', '.join(machine['flags'])})"
+    if content.get("device") == "cuda":
+        device = f"{machine['gpu']['name']}, {content['memory_gib']:.0f} GiB of it, {workload['base']}"
     counts = Counter((cell["tool"], cell["mode"]) for cell in content["cells"]).values()
     rounds = " to ".join(str(count) for count in sorted({min(counts, default=0), max(counts, default=0)}))
     torch = sorted({cell["versions"]["torch"] for cell in content["cells"] if "versions" in cell})
     commit = content["commit"]["commit"][:12] + (" with changes" if content["commit"]["modified"] else "")
     return "\n".join(
         [
-            f"{content['date']}, {machine['cores']} cores of {machine['cpu']} ({', '.join(machine['flags'])}), "
-            f"{precision}, torch {', '.join(torch)}, commit {commit}. {workload['rows']} rows, "
-            f"{sum(workload['step_tokens']):,} real tokens in {len(workload['step_tokens'])} steps, sha256 "
+            f"{content['date']}, {device}, {weights}, torch {', '.join(torch)}, commit {commit}. "
+            f"{workload['rows']} rows, {sum(workload['step_tokens']):,} real tokens in {len(workload['step_tokens'])} steps, sha256 "
             f"`{workload['sha256'][:16]}`; medians of {rounds} rounds. Held-out loss: {reference['start_loss']:.4f} at "
             f"the start, {reference['heldout_loss']:.4f} after the same steps in float32.",
             "",
             table(results.summarise(content)),
             "",
-            f"![Real tokens per second by tool](training_speed/{NAMES[precision]}.svg)",
+            f"![Real tokens per second by tool](training_speed/{name_of(content)}.svg)",
         ]
     )
 
@@ -136,7 +143,7 @@ def publish_table(name: str, content: Mapping[str, Any], text: str) -> None:
 
 def publish(content: Mapping[str, Any]) -> None:
     """Write the table into the README and the chart beside the results."""
-    name = NAMES[content.get("precision", "bf16")]
+    name = name_of(content)
     replace(name, section(content))
     (Path(__file__).parent / f"{name}.svg").write_text(chart(results.summarise(content)), encoding="utf-8")
 

@@ -26,13 +26,19 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     staged.replace(path)
 
 
-def newest(directory: Path, sha256: str, precision: str) -> Path | None:
-    """Return the latest result file of a workload in a precision; the oldest files name none, and are all in bf16."""
+def newest(directory: Path, sha256: str, place: Mapping[str, str]) -> Path | None:
+    """Return the latest result file of a workload whose weights were held in this way on this device."""
     for path in sorted(directory.glob("*.json"), reverse=True):
         content = read(path)
-        if (content["workload"]["sha256"], content.get("precision", "bf16")) == (sha256, precision):
+        if content["workload"]["sha256"] == sha256 and place_of(content) == place:
             return path
     return None
+
+
+def place_of(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return how weights were held, and on which device; the oldest files say neither, and are in bf16 on a CPU."""
+    weights = content.get("weights", content.get("precision", "bf16"))
+    return {"weights": weights, "device": content.get("device", "cpu")}
 
 
 def unused(path: Path) -> Path:
@@ -68,22 +74,23 @@ def summarise(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     A line whose gate failed once has no speed.
     """
-    tokens = content["workload"]["step_tokens"]
+    workload = content["workload"]
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in content["cells"]:
         groups.setdefault((cell["tool"], cell["mode"]), []).append(cell)
-    return [_line(tool, mode, cells, tokens) for (tool, mode), cells in groups.items()]
+    return [_line(tool, mode, cells, workload) for (tool, mode), cells in groups.items()]
 
 
-def _line(tool: str, mode: str, cells: Sequence[Cell], tokens: Sequence[int]) -> dict[str, Any]:
+def _line(tool: str, mode: str, cells: Sequence[Cell], workload: Mapping[str, Any]) -> dict[str, Any]:
     line: dict[str, Any] = {"tool": tool, "mode": mode, "rounds": len(cells)}
+    tokens = workload["step_tokens"]
     errors = [cell["error"] for cell in cells if "error" in cell]
     if errors:
         return line | {"error": errors[-1]}
     speeds = [speed(cell, tokens) for cell in cells]
     faults = [fault for cell in cells for fault in cell["faults"]]
     line |= {
-        "peak_rss_bytes": statistics.median(cell["peak_rss_bytes"] for cell in cells),
+        "peak_bytes": statistics.median(cell.get("peak_cuda_bytes") or cell["peak_rss_bytes"] for cell in cells),
         "first_step_seconds": statistics.median(cell["first_step_seconds"] for cell in cells),
         "heldout_loss": statistics.median(cell["heldout_loss"] for cell in cells),
         "faults": faults,
@@ -95,4 +102,7 @@ def _line(tool: str, mode: str, cells: Sequence[Cell], tokens: Sequence[int]) ->
             "fastest": max(speeds),
             "total_tokens_per_second": statistics.median(total_speed(cell, tokens) for cell in cells),
         }
+        if "step_flops" in workload:
+            flops_per_token = sum(workload["step_flops"][1:]) / sum(tokens[1:])
+            line["matrix_share"] = line["tokens_per_second"] * flops_per_token / workload["matrix_flops"]
     return line

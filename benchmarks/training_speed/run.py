@@ -1,6 +1,7 @@
 """How fast does each tool fine-tune the same model on the same tokens? The command behind `make bench`.
 
 Run:  python benchmarks/training_speed/run.py [--rows 256] [--rounds 3] [--only unsloth,ours] [--mode tuned] [--resume]
+      python benchmarks/training_speed/run.py --device cuda [--quantization nf4]       (a 7B shape in 24 GiB of a GPU)
 
 Every cell is a process of its own in the environment of its tool. The tools take turns within a round, so that
 whatever else the machine does falls on all of them. The result file is written after each cell; with `--resume` the
@@ -36,6 +37,7 @@ MODES = {
     "litgpt": ("defaults", "tuned"),
     "axolotl": ("defaults", "tuned"),
 }
+ON_CUDA = {"ours": ("defaults",), "unsloth": ("defaults",), "trl": ("defaults", "tuned")}
 ENVIRONMENT = {
     "AXOLOTL_DO_NOT_TRACK": "1",
     "CUDA_VISIBLE_DEVICES": "",
@@ -47,6 +49,8 @@ ENVIRONMENT = {
 }
 LONGEST_SECONDS = 3600
 FULL_ROWS = 256
+CARD_GIB = 24.0
+"""Of the card that this library is for; larger ones are measured as if they had no more."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,29 @@ class Bench:
     base: Path
     workload: dict[str, Any]
     precision: str
+    quantization: str = "none"
+    device: str = "cpu"
+    memory_gib: float | None = None
+
+    @property
+    def weights(self) -> str:
+        """Return how the base's weights are held, in a word."""
+        return self.precision if self.quantization == "none" else self.quantization
 
     @property
     def model(self) -> list[str]:
         """Return the arguments that say which base model, and in which precision."""
-        return ["--base", str(self.base), "--precision", self.precision]
+        return ["--base", str(self.base), "--precision", self.precision, "--quantization", self.quantization]
 
     @property
     def arguments(self) -> list[str]:
-        """Return what every driver is given."""
-        return [*self.model, "--init", str(self.directory / "init")]
+        """Return what every training is given."""
+        return [*self.model, "--device", self.device, "--init", str(self.directory / "init")]
+
+    @property
+    def limits(self) -> list[str]:
+        """Return what a tool is given besides: what it may take of the device."""
+        return [] if self.memory_gib is None else ["--memory-gib", str(self.memory_gib)]
 
 
 class DriverError(RuntimeError):
@@ -112,10 +129,15 @@ def anonymous(text: str) -> str:
     return text
 
 
-def prepare(rows: int, precision: str) -> Bench:
-    """Make the workload and the adapter that everybody starts from."""
-    directory = environments.WORKSHOP / f"workload-{rows}"
-    said = call("ours", "workload.py", [str(directory), "--rows", str(rows)], directory / "workload.log")
+def prepare(given: argparse.Namespace) -> Bench:
+    """Make the workload and the adapter that everybody starts from.
+
+    Args:
+        given: rows, shape, precision, quantization, device and memory_gib.
+    """
+    directory = environments.WORKSHOP / f"workload-{given.rows}-{given.shape}"
+    options = [f"--{name}={getattr(given, name)}" for name in ("rows", "shape", "precision", "device")]
+    said = call("ours", "workload.py", [str(directory), *options], directory / "workload.log")
     made = json.loads(said.splitlines()[-1])
     content = json.loads((directory / "workload.json").read_text(encoding="utf-8"))
     workload = {name: content[name] for name in ("base", "data", "max_length", "recipe", "start")}
@@ -123,14 +145,17 @@ def prepare(rows: int, precision: str) -> Bench:
         "sha256": made["sha256"],
         "rows": sum(len(step) for step in content["steps"]),
         "step_tokens": [sum(len(row["input_ids"]) for row in step) for step in content["steps"]],
+        "step_flops": made["step_flops"],
+        "matrix_flops": made["matrix_flops"],
         "heldout_rows": len(content["heldout"]),
     }
-    return Bench(directory, Path(made["base"]), workload, precision)
+    held = (given.precision, given.quantization, given.device, given.memory_gib)
+    return Bench(directory, Path(made["base"]), workload, *held)
 
 
 def refer(bench: Bench) -> dict[str, Any]:
     """Return losses of the float32 training, which is done once per workload."""
-    directory = bench.directory / "reference"
+    directory = bench.directory / f"reference-{bench.quantization}"
     known = directory / "examined.json"
     code = environments.digest(HERE / "reference.py") + bench.workload["sha256"] + bench.precision
     if known.is_file() and (content := results.read(known))["code"] == code:
@@ -153,7 +178,7 @@ def refer(bench: Bench) -> dict[str, Any]:
 
 def examine(bench: Bench, directories: list[Path]) -> list[dict[str, Any]]:
     """Return held-out loss and gradient cosines of what trainings left behind."""
-    workload, reference = bench.directory / "workload.json", bench.directory / "reference"
+    workload, reference = bench.directory / "workload.json", bench.directory / f"reference-{bench.quantization}"
     arguments = [str(workload), str(reference), *map(str, directories), *bench.model]
     said = call("ours", "examine.py", arguments, directories[0] / "examine.log")
     return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
@@ -165,8 +190,9 @@ def measure(bench: Bench, tool: str, mode: str, reference: dict[str, Any]) -> di
     shutil.rmtree(out, ignore_errors=True)
     workload = str(bench.directory / "workload.json")
     try:
-        environments.build(tool)
-        call(tool, f"peers/train_{tool}.py", [workload, str(out), *bench.arguments, "--mode", mode], out / "log")
+        environments.build(tool, bench.device)
+        arguments = [workload, str(out), *bench.arguments, *bench.limits, "--mode", mode]
+        call(tool, f"peers/train_{tool}.py", arguments, out / "log")
         cell = results.read(out / "result.json") | examine(bench, [out])[0]
     except (DriverError, environments.BuildError) as error:
         return {"error": str(error)}
@@ -179,15 +205,17 @@ def code_of(tool: str) -> str:
     if tool == "ours":
         files += [*sorted((environments.ROOT / "alpaca_lora").rglob("*.py")), environments.ROOT / "constraints.txt"]
     else:
-        files.append(environments.REQUIREMENTS / f"{tool}.txt")
+        files += sorted(environments.REQUIREMENTS.glob(f"{tool}*.txt"))
     return environments.digest(*files)[:16]
 
 
-def turns(tools: list[str], modes: list[str], rounds: int) -> Iterator[tuple[int, str, str]]:
+def turns(
+    known: dict[str, tuple[str, ...]], tools: list[str], modes: list[str], rounds: int
+) -> Iterator[tuple[int, str, str]]:
     """Yield (round, mode, tool) so that the tools take turns."""
     for turn in range(rounds):
         for mode in modes:
-            yield from ((turn, mode, tool) for tool in tools if mode in MODES[tool])
+            yield from ((turn, mode, tool) for tool in tools if mode in known[tool])
 
 
 def stamp(cells: Any) -> dict[str, Any]:
@@ -205,35 +233,67 @@ def open_result(bench: Bench, reference: dict[str, Any], resume: bool) -> tuple[
     """Return the file to write and what is in it so far."""
     full = bench.workload["rows"] == FULL_ROWS
     folder = RESULTS if full else environments.WORKSHOP / "results"
-    earlier = results.newest(folder, bench.workload["sha256"], bench.precision) if resume else None
+    place = {"weights": bench.weights, "device": bench.device}
+    earlier = results.newest(folder, bench.workload["sha256"], place) if resume else None
     content = stamp(results.read(earlier)["cells"] if earlier else [])
     return earlier or results.unused(folder / f"{content['date']}.json"), content | {
         "timed": "from the end of the first optimizer step to the end of the last; step_ends_seconds has all",
         "workload": bench.workload,
         "precision": bench.precision,
+        "memory_gib": bench.memory_gib,
+        **place,
         "reference": {name: reference[name] for name in ("losses", "heldout_loss", "start_loss")},
     }
+
+
+def read_arguments() -> argparse.Namespace:
+    """Return what the command line asks for, on a GPU with other defaults."""
+    parser = argparse.ArgumentParser()
+    add_device(parser)
+    parser.add_argument("--rows", type=int, default=FULL_ROWS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", type=lambda text: text.split(","))
+    parser.add_argument("--mode", type=lambda text: text.split(","), default=list(report.MODES))
+    parser.add_argument("--resume", action="store_true")
+    given = settle_device(parser.parse_args())
+    given.modes = ON_CUDA if given.device == "cuda" else MODES
+    given.only = given.only or list(given.modes)
+    if unknown := set(given.only) - set(given.modes) | set(given.mode) - set(report.MODES):
+        parser.error(
+            f"unknown: {', '.join(sorted(unknown))}; tools {', '.join(given.modes)}; modes {', '.join(report.MODES)}"
+        )
+    return given
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is trained on what."""
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--shape", help="135M, or 1.1B, 7B with random weights (default: 135M, on a GPU 7B)")
+    parser.add_argument("--precision", choices=["bf16", "fp32"], help="(default: the fastest that the device has)")
+    parser.add_argument("--quantization", choices=["none", "nf4"], default="none")
+
+
+def settle_device(given: argparse.Namespace) -> argparse.Namespace:
+    """Fill in shape and precision; end where there is no such device."""
+    cuda = given.device == "cuda"
+    if cuda and not provenance.gpu():
+        raise SystemExit("not measured: nvidia-smi finds no GPU")
+    given.shape = given.shape or ("7B" if cuda else "135M")
+    given.precision = given.precision or ("bf16" if cuda else provenance.fastest_precision())
+    if cuda:
+        ENVIRONMENT.pop("CUDA_VISIBLE_DEVICES", None)
+    given.memory_gib = CARD_GIB if cuda else None
+    return given
 
 
 def main() -> None:
     """Measure, write the result file, and publish it if it has all the rows; fewer are for looking only."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the driver that runs is ended too
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=FULL_ROWS)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", type=lambda text: text.split(","), default=list(MODES))
-    parser.add_argument("--mode", type=lambda text: text.split(","), default=list(report.MODES))
-    parser.add_argument("--precision", choices=["bf16", "fp32"], default=provenance.fastest_precision())
-    parser.add_argument("--resume", action="store_true")
-    given = parser.parse_args()
-    if unknown := set(given.only) - set(MODES) | set(given.mode) - set(report.MODES):
-        parser.error(
-            f"unknown: {', '.join(sorted(unknown))}; tools {', '.join(MODES)}; modes {', '.join(report.MODES)}"
-        )
-    bench = prepare(given.rows, given.precision)
+    given = read_arguments()
+    bench = prepare(given)
     reference = refer(bench)
     path, content = open_result(bench, reference, given.resume)
-    for turn, mode, tool in turns(given.only, given.mode, given.rounds):
+    for turn, mode, tool in turns(given.modes, given.only, given.mode, given.rounds):
         code = code_of(tool)
         if results.has_cell(content, tool, mode, turn, code):
             continue

@@ -1,6 +1,6 @@
 """How does training speed grow and shrink with the size of the model and the length of the records?
 
-Run:  python benchmarks/training_speed/scaling.py [--only 135M,1.1B]     (7B writes 13.5 GB of random weights once)
+Run:  python benchmarks/training_speed/scaling.py [--only 135M,7B] [--length 512]     (7B writes 13.5 GB once)
 
 Every line is a process of its own, and in the README as soon as it is measured; what is not asked for stays as it was
 measured last. Shapes other than 135M have random weights, so their losses mean nothing.
@@ -72,12 +72,13 @@ def main() -> None:
     """Measure, write the result file and the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", type=lambda text: text.split(","), default=["135M", "1.1B", "7B"])
+    parser.add_argument("--length", type=int, help="tokens per record (default: all)")
     parser.add_argument("--precision", choices=["bf16", "fp32"], default=provenance.fastest_precision())
     given = parser.parse_args()
     cells = earlier_cells(given.precision)
     content = run.stamp([]) | {"precision": given.precision}  # once, since what is published changes the tree
     for place, case in enumerate(CASES):
-        if case["shape"] in given.only:
+        if case["shape"] in given.only and given.length in (None, case["length"]):
             cell = measure(case, given.precision) | {"date": content["date"], "commit": content["commit"]}
             print(json.dumps(cell), flush=True)
             cells[place] = cell

@@ -13,6 +13,7 @@ from typing import Any
 import environments
 import shapes
 import torch
+import work
 from datasets import Dataset
 from peers.probe import peak_rss_bytes
 from transformers import TrainerCallback
@@ -73,30 +74,6 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
-def flops_per_token(config: Any, length: int) -> float:
-    """Return the work of a token: forward and gradient of the input, 2 each per weight; the head on learned rows.
-
-    Attention within a record of this length has six products, two forward and four backward, of half of the keys.
-    """
-    width, head = config.hidden_size, config.hidden_size // config.num_attention_heads
-    projections = width * head * (2 * config.num_attention_heads + 2 * config.num_key_value_heads)
-    linear = config.num_hidden_layers * (projections + 3 * width * config.intermediate_size)
-    attention = config.num_hidden_layers * 6 * config.num_attention_heads * head * (length + 1)
-    return 4 * (linear + (1 - PROMPT_SHARE) * config.vocab_size * width) + attention
-
-
-def matrix_rate(width: int, inner: int, rows: int, dtype: torch.dtype) -> float:
-    """Return the FLOP/s of the model's largest product in the precision of training, the best of six."""
-    x, weight = torch.randn(rows, width, dtype=dtype), torch.randn(inner, width, dtype=dtype)
-    best = float("inf")
-    for _ in range(6):
-        began = time.monotonic()
-        for _ in range(4):
-            torch.nn.functional.linear(x, weight)
-        best = min(best, (time.monotonic() - began) / 4)
-    return 2 * rows * width * inner / best
-
-
 def main() -> None:
     """Train, and print one JSON object."""
     parser = argparse.ArgumentParser()
@@ -145,7 +122,8 @@ def main() -> None:
         trainer.run(None)
     peak = peak_rss_bytes()
     speed = given.row_tokens * (given.steps - 1) / (clock.ends[-1] - clock.ends[0])
-    rate = matrix_rate(base.config.hidden_size, base.config.intermediate_size, given.row_tokens, base.dtype)
+    rate = work.matrix_rate(base.config, given.row_tokens, base.dtype, "cpu")
+    flops = work.flops(base.config, [given.length], (1 - PROMPT_SHARE) * given.length) / given.length
     print(
         json.dumps(
             {
@@ -153,7 +131,7 @@ def main() -> None:
                 "peak_rss_bytes": peak,
                 "weight_bytes": weight_bytes(base),
                 "matrix_flops": rate,
-                "matrix_share": speed * flops_per_token(base.config, given.length) / rate,
+                "matrix_share": speed * flops / rate,
             }
         )
     )

@@ -1,6 +1,7 @@
 """Models of a published shape with random weights, written to disk as any other model: speed asks for no more."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ TINY |= {"hidden_size": 288, "intermediate_size": 768}
 def directory_of(shape: str, workshop: Path) -> Path:
     """Return the directory of a model of this shape, written at the first call.
 
-    `135M` is the embedded model, `tiny` one of two narrow layers.
+    `135M` is the embedded model, `tiny` one of two narrow layers. All have its tokenizer.
     """
     if shape == "135M":
         return locate_base_model(EMBEDDED)
@@ -37,6 +38,8 @@ def directory_of(shape: str, workshop: Path) -> Path:
     if not (directory / "model.safetensors.index.json").is_file():
         config = TINY if shape == "tiny" else config_of(SHAPES.get(shape, shape))
         _write((QWEN if config["model_type"] == "qwen2" else LLAMA) | config, directory)
+    for file in locate_base_model(EMBEDDED).glob("tokenizer*.json"):
+        shutil.copy(file, directory)
     return directory
 
 

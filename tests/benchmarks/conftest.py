@@ -24,7 +24,8 @@ CELL = {
 def part(repository, monkeypatch):
     """Import a file of the benchmark, whose files find each other because its folder is on the path."""
     monkeypatch.syspath_prepend(str(repository / "benchmarks" / "training_speed"))
-    names = ("ablation", "environments", "examine", "gate", "provenance", "report", "results", "run")
+    parts = ("ablation", "environments", "examine", "gate", "provenance", "report", "results", "run")
+    names = (*parts, "shapes", "work", "workload")
     yield lambda name: importlib.import_module(name)
     for name in names:
         sys.modules.pop(name, None)

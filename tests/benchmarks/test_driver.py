@@ -45,5 +45,5 @@ def test_our_driver_reports_every_step_and_leaves_an_adapter(driver, part, tiny_
     assert result["losses"][-1] < result["losses"][0]
     gradients = part("examine").load_file(tmp_path / "gradients.safetensors")
     assert len(gradients) == 2 * len(PROBES)
-    trained = part("examine").heldout_loss(tiny_base, precision, tmp_path / "adapter", [record])
+    trained = part("examine").heldout_loss(tiny_base, precision, "none", tmp_path / "adapter", [record])
     assert trained == pytest.approx(result["losses"][-1], abs=0.5)

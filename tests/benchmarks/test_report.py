@@ -10,7 +10,7 @@ def line(tool, mode, speed, **changes):
         "tokens_per_second": speed,
         "slowest": speed - 1,
         "fastest": speed + 1,
-        "peak_rss_bytes": 2**31,
+        "peak_bytes": 2**31,
         "first_step_seconds": 9.4,
         "heldout_loss": 1.6,
         "faults": [],
@@ -34,12 +34,32 @@ def test_a_tool_is_compared_with_ours_in_the_same_mode(part):
 def test_a_failed_gate_shows_no_speed(part):
     failed = {key: value for key, value in line("trl", "tuned", 5.0).items() if not key.endswith("_second")}
     row = part("report").table([failed | {"faults": ["step-1 loss"]}]).splitlines()[-1]
-    assert row == "| TRL | tuned | gate failed |  | 2.00 GiB | 9 s | 1.6000 | step-1 loss |"
+    assert row == "| TRL | tuned | gate failed |  |  | 2.00 GiB | 9 s | 1.6000 | step-1 loss |"
 
 
 def test_a_tool_that_does_not_run_shows_its_error(part):
     row = part("report").table([{"tool": "axolotl", "mode": "tuned", "error": "a | b"}]).splitlines()[-1]
-    assert row == "| Axolotl | tuned | does not run | | | | | a \\| b |"
+    assert row == "| Axolotl | tuned | does not run | | | | | | a \\| b |"
+
+
+def test_the_share_of_the_matrix_rate_is_shown(part):
+    row = part("report").table([line("ours", "tuned", 8.0, matrix_share=0.456)]).splitlines()[-1]
+    assert row == "| alpaca-lora | tuned | **8** (7 – 9) | 1.00 | 46% | 2.00 GiB | 9 s | 1.6000 | passed |"
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ({}, "training_speed_bf16"),
+        ({"precision": "fp32"}, "training_speed_fp32"),
+        ({"precision": "bf16", "weights": "bf16", "device": "cuda"}, "training_speed_cuda_bf16"),
+        ({"precision": "bf16", "weights": "nf4", "device": "cuda"}, "training_speed_cuda_nf4"),
+    ],
+)
+def test_every_result_has_a_place_in_the_readme(part, content, name):
+    report = part("report")
+    assert report.name_of(content) == name
+    assert f"<!-- {name}:begin -->" in report.README.read_text(encoding="utf-8")
 
 
 def test_only_what_stands_between_the_markers_is_replaced(part):

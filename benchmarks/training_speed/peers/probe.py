@@ -23,6 +23,7 @@ PACKAGES = (
     "bitsandbytes",
     "datasets",
     "lightning",
+    "liger-kernel",
     "litgpt",
     "llamafactory",
     "peft",
@@ -50,6 +51,11 @@ class Cell:
     """`bf16` or `fp32`: what base weights and matrix products are held and computed in."""
     settings: dict[str, Any]
     """What this mode sets in the tool, as the report prints it."""
+    quantization: str = "none"
+    """`none`, or `nf4`: the base's linear layers in 4 bits, their scales in 8, as QLoRA has them."""
+    device: str = "cpu"
+    memory_gib: float | None = None
+    """What a process may take of the device; None takes all."""
 
     @property
     def rows(self) -> list[dict[str, list[int]]]:
@@ -72,11 +78,12 @@ class Cell:
         return dict(self.workload["recipe"])
 
 
-def read_cell(modes: dict[str, dict[str, Any]]) -> Cell:
+def read_cell(modes: dict[str, dict[str, Any]], on_cuda: dict[str, dict[str, Any]] | None = None) -> Cell:
     """Return the cell that the command line asks for.
 
     Args:
         modes: the settings of the tool in each of its modes; `--settings` overrides them, for a search by hand.
+        on_cuda: the same on a GPU; None where they do not differ.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("workload", type=Path)
@@ -85,12 +92,22 @@ def read_cell(modes: dict[str, dict[str, Any]]) -> Cell:
     parser.add_argument("--init", type=Path, required=True)
     parser.add_argument("--mode", choices=list(modes), default=next(iter(modes)))
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
+    parser.add_argument("--quantization", choices=["none", "nf4"], default="none")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--memory-gib", type=float)
     parser.add_argument("--settings", type=json.loads, default={})
     given = parser.parse_args()
+    if given.device == "cuda":
+        modes = on_cuda or modes
+        if given.memory_gib:
+            whole = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, given.memory_gib * 2**30 / whole))
     workload = json.loads(given.workload.read_text(encoding="utf-8"))
     given.out.mkdir(parents=True, exist_ok=True)
     paths = (path.resolve() for path in (given.base, given.init, given.out))
-    return Cell(workload, *paths, given.mode, given.precision, modes[given.mode] | given.settings)
+    settings = modes[given.mode] | given.settings
+    where = (given.quantization, given.device, given.memory_gib)
+    return Cell(workload, *paths, given.mode, given.precision, settings, *where)
 
 
 @dataclass
@@ -109,6 +126,8 @@ class Probe:
 
     def end_step(self) -> None:
         """Note that an optimizer step is done."""
+        if self.cell.device == "cuda":
+            torch.cuda.synchronize()
         self.ends.append(time.monotonic() - self.began)
         if len(self.ends) == 1:
             self.first_step_seconds = process_seconds()
@@ -137,6 +156,7 @@ class Probe:
             "precision": self.cell.precision,
             "settings": self.cell.settings,
             "peak_rss_bytes": peak_rss_bytes(),
+            "peak_cuda_bytes": torch.cuda.max_memory_reserved() if self.cell.device == "cuda" else None,
             "first_step_seconds": round(self.first_step_seconds, 2),
             "step_ends_seconds": [round(end, 4) for end in self.ends],
             "losses": self.losses,

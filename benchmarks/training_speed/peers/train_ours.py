@@ -15,7 +15,8 @@ from trainer_probe import TrainerProbe, load_start
 
 from alpaca_lora.adapters import attach_adapter
 from alpaca_lora.config import FinetuneConfig, LoraSettings
-from alpaca_lora.models import load_base_model, load_tokenizer
+from alpaca_lora.models import detect_hardware, load_base_model, load_tokenizer
+from alpaca_lora.planning import decide, settle_memory, shape_of
 from alpaca_lora.training.options import Plan
 from alpaca_lora.training.trainer import AlpacaTrainer
 
@@ -27,6 +28,9 @@ MODES: dict[str, dict[str, Any]] = {
     "tuned": {"row_tokens": 4096, "kernels": COMPILED},
     "lean": {"row_tokens": 1024, "kernels": COMPILED, "gradient_checkpointing": True},
 }
+
+
+ON_CUDA: dict[str, dict[str, Any]] = {"defaults": {"row_tokens": 2048, "kernels": COMPILED}}
 
 
 class InOrder(AlpacaTrainer):
@@ -68,7 +72,7 @@ def join(records: list[dict[str, list[int]]]) -> dict[str, list[int]]:
 
 
 def configure(cell: Cell, rows: int) -> FinetuneConfig:
-    """Return the config of the recipe; whatever it leaves open is decided as in `finetune`."""
+    """Return the config of the recipe; on a GPU the layers to compute again are decided as in `finetune`."""
     chosen = {name: value for name, value in cell.settings.items() if name != "row_tokens"}
     defaults = {
         "max_length": cell.workload["max_length"],
@@ -83,9 +87,16 @@ def configure(cell: Cell, rows: int) -> FinetuneConfig:
         "warmup_steps": 0,
         "max_grad_norm": cell.recipe["max_grad_norm"],
         "precision": cell.precision,
-        "gradient_checkpointing": False,
+        "quantization": cell.quantization,
+        "gradient_checkpointing": None if cell.device == "cuda" else False,
     }
-    return FinetuneConfig(**(defaults | chosen))
+    asked = FinetuneConfig(**(defaults | chosen))
+    if cell.device == "cpu":
+        return asked
+    hardware = detect_hardware()
+    room = int(cell.memory_gib * 2**30) if cell.memory_gib else None
+    decided = decide(asked, rows=len(cell.rows), hardware=hardware)
+    return settle_memory(asked, decided, shape_of(cell.base), hardware, room).config
 
 
 def train(cell: Cell, probe: Probe) -> None:
@@ -93,7 +104,7 @@ def train(cell: Cell, probe: Probe) -> None:
     steps = cell.workload["steps"]
     rows = rows_per_step(steps, cell.settings["row_tokens"])
     config = configure(cell, rows)
-    base = load_base_model(cell.base, precision=config.precision)
+    base = load_base_model(cell.base, precision=config.precision, quantization=config.quantization, device=cell.device)
     torch.manual_seed(0)
     model = attach_adapter(base, config.lora, base_dir=str(cell.base))
     load_start(model, cell.init)
@@ -115,5 +126,5 @@ def train(cell: Cell, probe: Probe) -> None:
 
 
 if __name__ == "__main__":
-    _cell = read_cell(MODES)
+    _cell = read_cell(MODES, ON_CUDA)
     train(_cell, Probe(_cell))

@@ -25,7 +25,11 @@ def train(cell: Cell, probe: Probe) -> None:
 
     loading = {name: cell.settings[name] for name in LOADING}
     model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
-        str(cell.base), max_seq_length=cell.workload["max_length"], dtype=cell.dtype, load_in_4bit=False, **loading
+        str(cell.base),
+        max_seq_length=cell.workload["max_length"],
+        dtype=cell.dtype,
+        load_in_4bit=cell.quantization == "nf4",
+        **loading,
     )
     model = unsloth.FastLanguageModel.get_peft_model(
         model,

@@ -64,7 +64,7 @@ def common_arguments(cell: Cell) -> dict[str, Any]:
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        "use_cpu": True,
+        "use_cpu": cell.device == "cpu",
         "bf16": cell.precision == "bf16",
         "seed": 0,
     }
