@@ -88,9 +88,10 @@ def section(content: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"{content['date']}, {device}, {weights}, torch {', '.join(torch)}, commit {commit}. "
-            f"{workload['rows']} rows, {sum(workload['step_tokens']):,} real tokens in {len(workload['step_tokens'])} steps, sha256 "
-            f"`{workload['sha256'][:16]}`; medians of {rounds} rounds. Held-out loss: {reference['start_loss']:.4f} at "
-            f"the start, {reference['heldout_loss']:.4f} after the same steps in float32.",
+            f"{workload['rows']} rows, {sum(workload['step_tokens']):,} real tokens in {len(workload['step_tokens'])} "
+            f"steps, sha256 `{workload['sha256'][:16]}`; medians of {rounds} rounds. Held-out loss: "
+            f"{reference['start_loss']:.4f} at the start, {reference['heldout_loss']:.4f} after the same steps in "
+            "float32.",
             "",
             table(results.summarise(content)),
             "",

@@ -61,7 +61,7 @@ def table(cells: list[dict[str, Any]], precision: str) -> str:
             rows.append(f"{head} does not run: {cell['error']} | | | |")
         else:
             rows.append(
-                f"{head} {cell['tokens_per_second']:.0f} | {cell['matrix_share']:.0%} of "
+                f"{head} {cell['tokens_per_second']:.3g} | {cell['matrix_share']:.0%} of "
                 f"{cell['matrix_flops'] / 1e12:.2f} TFLOP/s | {cell['weight_bytes'] / 2**30:.2f} GiB "
                 f"| {cell['peak_rss_bytes'] / 2**30:.2f} GiB |"
             )

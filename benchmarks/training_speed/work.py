@@ -1,4 +1,4 @@
-"""What records cost to train, and how fast a machine multiplies: with both, the share of that rate that a tool reaches."""
+"""What records cost to train, and how fast a machine multiplies: the share of that rate that a tool reaches."""
 
 import time
 from collections.abc import Sequence
