@@ -38,7 +38,7 @@ class Sidecar:
     """Digest of the template's behaviour."""
 
     data_sha256: str
-    """Digest of the training data."""
+    """Digest of the training data; empty where nobody knows it, as of an adapter of 2023."""
 
     precision: str
     """Number format of the base while training: bf16, fp16 or fp32."""

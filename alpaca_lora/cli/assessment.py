@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alpaca_lora.cli.curation import read_pairs
 from alpaca_lora.cli.evaluating import EvaluateOptions, report_win_rates
 from alpaca_lora.cli.generating import local_teacher
 from alpaca_lora.cli.modes import refuse_idle
@@ -23,7 +24,8 @@ __all__ = ["run_evaluation"]
 _BAD_INPUT = 2
 _ADAPTER, _ANNOTATIONS, _LOCAL, _OPENAI = "--adapter", "--annotations", "--judge local", "--judge openai"
 _READERS = {
-    **dict.fromkeys(("output_dir", "data", "against", "trained_on", "base_model", "template", "tasks"), (_ADAPTER,)),
+    **dict.fromkeys(("output_dir", "data", "map", "against", "trained_on", "against_trained_on"), (_ADAPTER,)),
+    **dict.fromkeys(("base_model", "template", "tasks"), (_ADAPTER,)),
     **dict.fromkeys(("judge", "judge_model", "base_url", "api_key_env", "judging", "settings", "quiet"), (_ADAPTER,)),
     **dict.fromkeys(("variants", "by_dataset"), (_ANNOTATIONS,)),
     "json": (_ADAPTER, _ANNOTATIONS),
@@ -69,7 +71,7 @@ def _check_cards(paths: tuple[str, ...]) -> int:
 
 
 def _evaluate_adapter(options: EvaluateOptions) -> int:
-    config = EvaluationConfig(**options.settings)
+    config = EvaluationConfig(**options.settings, column_map=read_pairs("map", options.map))
     judging = JudgeConfig(**options.judging, seed=config.seed)
     judge = _judge(options, judging)
 
@@ -81,6 +83,7 @@ def _evaluate_adapter(options: EvaluateOptions) -> int:
         data=options.data,
         against=options.against,
         trained_on=options.trained_on,
+        against_trained_on=options.against_trained_on,
         base_model=options.base_model,
         template=options.template,
         tasks=[name for name in options.tasks.split(",") if name],

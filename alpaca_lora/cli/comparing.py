@@ -39,7 +39,7 @@ class CompareOptions:
     output_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/blind")
     """The comparison's directory: new, empty, or that of the one to go on with."""
 
-    num: int = 100
+    num: Annotated[int | None, text_flag("INT", "100, or all rows that differ if they are fewer")] = None
     """Comparisons to make, fixed when they begin; 783 tell 55 % from 50 %, 194 tell 60 %."""
 
     seed: int = 42
@@ -86,9 +86,15 @@ def compare_blindly(options: CompareOptions) -> int:
 
 
 def _finish(comparison: "BlindComparison", options: CompareOptions) -> str:
-    """Open the key, write what came out beside it, and return it in words."""
+    """Open the key, write what came out beside it, and return it in words; or whose turn it is now, without a key."""
     from alpaca_lora.evaluation import load_annotations, score_votes
+    from alpaca_lora.evaluation.blind import KEY
 
+    if options.key is None and not (comparison.directory / KEY).exists():
+        return (
+            f"all {count(len(comparison.pairs))} comparisons are done, and {KEY} is not here: give the directory back "
+            "to whoever sealed it, who learns the result with  alpaca-lora compare --output-dir DIR --key FILE"
+        )
     annotations = load_annotations(options.annotations) if options.annotations else []
     result = score_votes(comparison, comparison.unseal(options.key), annotations)
     comparison.save(result.to_json())

@@ -12,7 +12,7 @@ from alpaca_lora.curation import RULES, CurationResult, CurationSettings, curate
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.reporting.wording import count, percent, printable
 
-__all__ = ["CurateOptions", "curate_file", "read_settings"]
+__all__ = ["CurateOptions", "curate_file", "read_pairs", "read_settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,8 @@ class CurateOptions:
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(metavar="FIELD=COLUMN", help_behavior_hint="(repeatable)"),
     ] = ()
-    """Column that holds instruction, input or output, as --map instruction=question --map output=answer."""
+    """Column that holds instruction, input or output, as --map instruction=question --map output=answer;
+    also in sets of --against that lack the usual columns."""
 
     replay: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: none)")] = None
     """Directory of an earlier curation of the same data: decide on its findings anew, without measuring again."""
@@ -85,7 +86,7 @@ def curate_file(options: CurateOptions) -> int:
             options.output_dir,
             against=options.against,
             settings=settings,
-            column_map=_pairs("map", options.map) or None,
+            column_map=read_pairs("map", options.map) or None,
             replay=options.replay,
             on_progress=on_progress,
         )
@@ -100,18 +101,23 @@ def read_settings(options: CurateOptions) -> CurationSettings:
         ConfigError: a rule, a number or an action that does not exist.
     """
     thresholds: dict[str, Any] = {}
-    for name, text in _pairs("threshold", options.threshold).items():
+    for name, text in read_pairs("threshold", options.threshold).items():
         try:
             thresholds[name] = float(text)
         except ValueError:
             thresholds[name] = text  # for the settings to refuse, with everything else
-    actions: dict[str, Any] = _pairs("action", options.action)
+    actions: dict[str, Any] = read_pairs("action", options.action)
     return CurationSettings(
         thresholds=thresholds, actions=actions, compare=options.compare, method=options.near_duplicates
     )
 
 
-def _pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
+def read_pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
+    """Return what a flag that is repeated as NAME=VALUE was given.
+
+    Raises:
+        ConfigError: one is no such pair.
+    """
     split = [text.partition("=") for text in given]
     if odd := [text for text, (name, equals, _) in zip(given, split, strict=True) if not (name and equals)]:
         raise ConfigError(f"--{flag} must be NAME=VALUE, got {', '.join(map(repr, odd))}")

@@ -25,7 +25,7 @@ _NUMBERS = 2
 
 
 _JUDGING: Any = setting_flags(JudgeConfig, omit=("seed",))
-_SETTINGS: Any = setting_flags(EvaluationConfig)
+_SETTINGS: Any = setting_flags(EvaluationConfig, omit=("column_map",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,16 @@ class EvaluateOptions:
 
     trained_on: Annotated[str | None, text_flag("FILE|HUB_ID", "what the adapter's run names")] = None
     """The training data, where the run does not tell; `unknown` goes on with a report that says so."""
+
+    against_trained_on: Annotated[str | None, text_flag("FILE|HUB_ID", "what the run of --against names")] = None
+    """The training data of an adapter in --against; `unknown` keeps the rows that it was trained on, with a report that
+    says so."""
+
+    map: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(metavar="FIELD=COLUMN", help_behavior_hint="(repeatable)"),
+    ] = ()
+    """Column of --data that holds instruction, input or output, as --map instruction=question --map output=answer."""
 
     base_model: Annotated[str | None, text_flag("NAME|DIR|HUB_ID", "the one that the adapter was trained on")] = None
     """The base model; an adapter of another tool needs it by name."""

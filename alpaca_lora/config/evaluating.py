@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from alpaca_lora.config.rules import record_fields
 from alpaca_lora.config.sections import Settings
 
 __all__ = ["EvaluationConfig"]
@@ -11,6 +12,9 @@ __all__ = ["EvaluationConfig"]
 
 class EvaluationConfig(Settings):
     """Everything that decides the numbers of `evaluate`, but for its models, its rows and its judge."""
+
+    column_map: Annotated[dict[str, str], AfterValidator(record_fields)] = {}
+    """Which column of the set is which field, as {"instruction": "question"}; empty takes the usual names."""
 
     rows: Annotated[int, Field(ge=1)] | None = None
     """Most rows, drawn by the seed from those that may be used. None: all of them."""

@@ -20,7 +20,7 @@ from alpaca_lora.curation.ledger import CONTRACT, read_measured, write_ledger
 from alpaca_lora.curation.measured import Measured, check_record, repair_record
 from alpaca_lora.curation.outputs import CURATED, OUTPUTS, Curation, write_outputs
 from alpaca_lora.curation.settings import CurationSettings
-from alpaca_lora.errors import ConfigError
+from alpaca_lora.errors import ConfigError, RecordError
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
 from alpaca_lora.records.reading import Source
 
@@ -71,7 +71,7 @@ def curate(
         output_dir: new, empty, or that of an earlier curation, which is replaced.
         against: sets that a model will be evaluated on, or their rows set aside for that; what is like them is dropped.
         settings: thresholds and actions.
-        column_map: which column is which field, as for `load_records`.
+        column_map: which column is which field, as for `load_records`; also in sets of `against` that lack the usual.
         replay: directory of an earlier curation of the same data, whose findings are decided on anew.
         on_progress: called while it goes on, with the stage and how many rows of how many are done.
 
@@ -86,7 +86,7 @@ def curate(
     _check_types(settings, against)
     target = _check_directory(Path(output_dir).expanduser(), source)
     loaded = read_dataset(source, column_map=column_map, allow_empty_output=True)
-    sets = {str(path): read_dataset(path, allow_empty_output=True) for path in against}
+    sets = {str(path): read_set(path, column_map) for path in against}
     contract = _contract(loaded, column_map, sets, settings)
     if replay is None:
         held_out = {name: one.heldout or one.records for name, one in sets.items()} | {"held-out rows": loaded.heldout}
@@ -101,6 +101,23 @@ def curate(
     on_progress("writing", 1, 1)
     rules, totals = tuple(curation.counts), _totals(decisions)
     return CurationResult(output_dir=target, data=target / CURATED, rules=rules, notes=loaded.notes, **totals)
+
+
+def read_set(source: str | os.PathLike[str], column_map: Mapping[str, str] | None) -> LoadedRecords:
+    """Read a set that records must not be like; the map is for one that lacks the usual columns.
+
+    Raises:
+        RecordError: it cannot be read either way; of two refusals the one with fewer faults.
+    """
+    try:
+        return read_dataset(source, allow_empty_output=True)
+    except RecordError as error:
+        if not column_map:
+            raise
+        try:
+            return read_dataset(source, column_map=column_map, allow_empty_output=True)
+        except RecordError as mapped:
+            raise min(error, mapped, key=lambda one: len(one.faults)) from None
 
 
 def _write(target: Path, curation: Curation, measured: Sequence[Measured], contract: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from alpaca_lora.evaluation.verdicts import pair_outputs
 __all__ = ["BlindComparison", "Key", "Pair", "Vote", "seal_comparison"]
 
 COMPARISON, KEY, VOTES, RESULT = "comparison.json", "key.json", "votes.jsonl", "result.json"
+_USUAL_NUM = 100
 _FORMAT = "alpaca-lora blind comparison 1"
 
 Vote = Literal["left", "right", "tie"]
@@ -69,7 +70,7 @@ def seal_comparison(
     baseline: Sequence[ModelOutput],
     directory: str | Path,
     *,
-    num: int,
+    num: int | None = None,
     seed: int = 42,
 ) -> None:
     """Write the rater's file and the key of a new comparison; one of the same answers that is there already stays.
@@ -78,7 +79,7 @@ def seal_comparison(
         outputs: answers of the model.
         baseline: answers of the baseline, one to each of the model's instructions.
         directory: where; new, empty, or that of this very comparison.
-        num: comparisons to make, fixed for good.
+        num: comparisons to make, fixed for good; None takes 100, or as many rows as there are whose answers differ.
         seed: decides which rows are compared and in which order. The sides are drawn from the system's random numbers.
 
     Raises:
@@ -87,6 +88,8 @@ def seal_comparison(
     """
     path = Path(directory)
     sides = [[[item.instruction, item.output] for item in side] for side in (outputs, baseline)]
+    different = [item for item in pair_outputs(outputs, baseline) if not item.identical]
+    num = min(_USUAL_NUM, len(different)) if num is None else num
     drawn_from = _sha256([num, seed, *sides])
     if (path / COMPARISON).is_file():
         if _read_comparison(path).drawn_from != drawn_from:
@@ -96,7 +99,6 @@ def seal_comparison(
         return
     if path.exists() and (not path.is_dir() or any(item.name != ".lock" for item in path.iterdir())):
         raise RunError(f"{str(path)!r} is not empty and holds no comparison: give a new directory")
-    different = [item for item in pair_outputs(outputs, baseline) if not item.identical]
     if not different:
         raise ConfigError("both sides gave the same answer to every instruction: there is nothing to compare")
     if not 1 <= num <= len(different):

@@ -47,12 +47,15 @@ class Leak:
     """How much, from 0 to 1."""
 
 
-def find_training_data(adapter_dir: Path, trained_on: str | Path | None = None) -> TrainingData | None:
+def find_training_data(
+    adapter_dir: Path, trained_on: str | Path | None = None, *, flag: str = "--trained-on"
+) -> TrainingData | None:
     """Return what an adapter was trained on.
 
     Args:
         adapter_dir: the adapter's directory; the run around it names data, settings and seed, and so what it held out.
         trained_on: the data, for an adapter without its run, or where the data has moved; `unknown` for None.
+        flag: how it is named on the command line.
 
     Returns:
         The records; None if nobody knows.
@@ -68,16 +71,17 @@ def find_training_data(adapter_dir: Path, trained_on: str | Path | None = None) 
     if run is None and trained_on is None:
         raise ConfigError(
             f"{str(adapter_dir)!r} is without its run, so nobody knows what it was trained on: name the data "
-            f"(--trained-on FILE), or {UNKNOWN!r} to go on with a report that says so"
+            f"({flag} FILE), or {UNKNOWN!r} to go on with a report that says so"
         )
     config = config_from_dict(run["config"]) if run else FinetuneConfig(allow_empty_output=True)
     named = str(trained_on or (run or {})["data"]["name"])
-    loaded = _read_data(named, config)
-    known = run["data"]["sha256"] if run else sidecar.data_sha256 if sidecar else loaded.sha256
+    loaded = _read_data(named, config, flag)
+    told = run["data"]["sha256"] if run else sidecar.data_sha256 if sidecar else ""
+    known = told or loaded.sha256  # that of a converted adapter of 2023 is empty
     if loaded.sha256 != known:
         raise RecordError(
             f"{named} is not what the adapter was trained on: its SHA-256 is {loaded.sha256[:12]}…, not {known[:12]}…; "
-            "name the data of then (--trained-on FILE)"
+            f"name the data of then ({flag} FILE)"
         )
     if not run:
         return TrainingData(loaded.name, loaded.sha256, (*loaded.records, *loaded.heldout))
@@ -134,11 +138,11 @@ def _read_run(path: Path) -> Mapping[str, Any] | None:
         raise RunError(f"{str(path)!r} is damaged ({error}): copy the run again from where it was trained") from error
 
 
-def _read_data(named: str, config: FinetuneConfig) -> LoadedRecords:
+def _read_data(named: str, config: FinetuneConfig, flag: str) -> LoadedRecords:
     try:
         return read_dataset(named, column_map=config.column_map or None, allow_empty_output=config.allow_empty_output)
     except AlpacaLoraError as error:
         raise RecordError(
             f"the training data {named!r} cannot be read, so no row can be compared with it: {error}. Name the data "
-            f"where it is now (--trained-on FILE), or {UNKNOWN!r} to go on with a report that says so"
+            f"where it is now ({flag} FILE), or {UNKNOWN!r} to go on with a report that says so"
         ) from error

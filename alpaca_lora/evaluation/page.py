@@ -263,7 +263,7 @@ def _origins(result: EvaluationResult) -> str:
         "rows held out by the run" if own else "rows read": count(len(result.evaluated.tasks)),
         "training data": public_name(trained.name) if trained else "unknown",
         "SHA-256 of the training data": trained.sha256[:16] if trained else "",
-        **{name.replace("_", " "): str(value) for name, value in settings.items() if value is not None},
+        **{name.replace("_", " "): str(value) for name, value in settings.items() if value not in (None, {})},
         **dict(result.versions),
     }
     models = "".join(

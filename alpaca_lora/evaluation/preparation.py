@@ -11,12 +11,12 @@ from alpaca_lora._runs import environment
 from alpaca_lora._version import __version__
 from alpaca_lora.adapters import find_adapter
 from alpaca_lora.config import EvaluationConfig
-from alpaca_lora.errors import AlpacaLoraError, RecordError
+from alpaca_lora.errors import AlpacaLoraError, ConfigError, RecordError
 from alpaca_lora.evaluation.answering import list_misfits
-from alpaca_lora.evaluation.contamination import TrainingData, find_leaks, find_training_data
+from alpaca_lora.evaluation.contamination import UNKNOWN, TrainingData, find_leaks, find_training_data
 from alpaca_lora.evaluation.harness import check_tasks, describe_harness
 from alpaca_lora.evaluation.outcome import DroppedRow
-from alpaca_lora.evaluation.sets import EvaluationSet, Task, load_evaluation_set
+from alpaca_lora.evaluation.sets import EvaluationSet, Task, digest_of, load_evaluation_set
 from alpaca_lora.evaluation.subjects import StoredAnswers, Subject, find_other, find_subject
 from alpaca_lora.training.progress import Progress
 
@@ -53,7 +53,9 @@ class Plan:
             "alpaca_lora": __version__,
             "set_sha256": self.evaluated.sha256,
             "trained_on_sha256": self.trained_on and self.trained_on.sha256,
+            "other_trained_on_sha256": self.other_trained_on and self.other_trained_on.sha256,
             "rows": len(self.kept),
+            "rows_sha256": digest_of(self.kept),
             "models": {str(model["name"]): model for model in self.models},
             "tasks": list(self.tasks),
             "config": self.config.model_dump(mode="json"),
@@ -68,6 +70,7 @@ def prepare_evaluation(
     data: str | Path,
     against: str | Path | None,
     trained_on: str | Path | None,
+    against_trained_on: str | Path | None,
     base_model: str | None,
     template: str | None,
     tasks: Sequence[str],
@@ -84,18 +87,15 @@ def prepare_evaluation(
     subject = find_subject(adapter, base_model=base_model, template=template)
     other = [find_other(against, subject)] if against is not None else []
     asked = _named([subject, subject.base, *other])
-    evaluated = load_evaluation_set(data)
+    evaluated = load_evaluation_set(data, config.column_map)
     display.stage("comparing the rows with the training data")
     trained = find_training_data(find_adapter(Path(adapter).expanduser()), trained_on)
     evaluated = _held_out(evaluated, trained)
-    other_trained = _training_data_of(asked[2:])
+    other_trained = _training_data_of(asked[2:], against_trained_on)
     dropped = _refuse(evaluated.tasks, {"": trained, f" of {asked[-1].name}": other_trained}, asked, config, display)
     kept = _draw([place for place in range(len(evaluated.tasks)) if place not in dropped], config)
     if not kept:
-        raise RecordError(
-            f"{evaluated.name}: none of its {len(evaluated.tasks)} rows can be reported on, the first because it is "
-            f"{dropped[0]}; give rows that the adapter was not trained on"
-        )
+        raise _none_left(evaluated, dropped, other_trained)
     plan = Plan(
         evaluated=evaluated,
         kept=tuple(evaluated.tasks[place] for place in kept),
@@ -114,12 +114,34 @@ def prepare_evaluation(
     return plan
 
 
-def _training_data_of(others: Sequence[Subject | StoredAnswers]) -> TrainingData | None:
-    """Return what another adapter was trained on; None without one, or where nobody knows, which the report says."""
-    for item in others:
-        if isinstance(item, Subject) and item.adapter_dir is not None:
-            with contextlib.suppress(AlpacaLoraError):
-                return find_training_data(item.adapter_dir)
+def _none_left(evaluated: EvaluationSet, dropped: Mapping[int, str], other_trained: TrainingData | None) -> RecordError:
+    """Return the error that no row is left; with the way past another adapter's training data."""
+    fix = "give rows that the adapter was not trained on"
+    if other_trained is not None:
+        fix = (
+            "give rows that neither adapter was trained on, or go on as if nobody knew the training data of the other "
+            f"one, with a report that says so (--against-trained-on {UNKNOWN})"
+        )
+    return RecordError(
+        f"{evaluated.name}: none of its {len(evaluated.tasks)} rows can be reported on, the first because it is "
+        f"{dropped[0]}; {fix}"
+    )
+
+
+def _training_data_of(others: Sequence[Subject | StoredAnswers], trained_on: str | Path | None) -> TrainingData | None:
+    """Return what another adapter was trained on; None without one, or where nobody knows, which the report says.
+
+    Raises:
+        ConfigError: the data is named, and there is no other adapter.
+        RecordError: the data that is named cannot be read, or is not what it was trained on.
+    """
+    directory = next((item.adapter_dir for item in others if isinstance(item, Subject)), None)
+    if trained_on is not None:
+        if directory is None:
+            raise ConfigError("against_trained_on tells of an adapter in --against, and there is none: leave it out")
+        return find_training_data(directory, trained_on, flag="--against-trained-on")
+    with contextlib.suppress(AlpacaLoraError):
+        return find_training_data(directory) if directory else None
     return None
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import itertools
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from alpaca_lora import _files, _runs
 from alpaca_lora._seals import seal
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
+from alpaca_lora.config.spelling import as_flags
 from alpaca_lora.errors import ConfigError, CoverageError
 from alpaca_lora.evaluation import JudgeResult, judge_outputs
 from alpaca_lora.evaluation.annotations import load_annotations, save_model_outputs
@@ -40,6 +40,7 @@ def evaluate(
     data: str | Path = "alpaca-mini",
     against: str | Path | None = None,
     trained_on: str | Path | None = None,
+    against_trained_on: str | Path | None = None,
     base_model: str | None = None,
     template: str | None = None,
     tasks: Sequence[str] = (),
@@ -50,14 +51,13 @@ def evaluate(
 ) -> EvaluationResult:
     """Compare an adapter with its base, and with another model, on rows that neither adapter was trained on.
 
-    The directory is a contract: called again, an interrupted evaluation goes on, to the same bytes in results.json.
-
     Args:
         adapter: adapter directory, or run directory with one.
-        output_dir: directory of the evaluation; new, empty, or this very evaluation's.
+        output_dir: new, empty, or that of this very evaluation, which goes on to the same bytes in results.json.
         data: the set, see `load_evaluation_set`; rows that are in the training data, or nearly, are left out.
         against: a third model: another adapter or run, a base model, or stored answers; the judge compares with it.
         trained_on: the training data where the adapter's run does not tell; `unknown` goes on without.
+        against_trained_on: the same of an adapter in `against`; `unknown` keeps rows that it was trained on.
         base_model: name of the base; None takes that of the adapter's sidecar.
         template: prompt template; None takes that of the sidecar.
         tasks: tasks of lm-evaluation-harness, or YAML files of your own.
@@ -73,7 +73,7 @@ def evaluate(
     config, run_dir = _checked(config, judge, judge_config), Path(output_dir).expanduser().resolve()
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
     named = {"data": data, "against": against, "trained_on": trained_on, "tasks": tasks}
-    named |= {"base_model": base_model, "template": template}
+    named |= {"against_trained_on": against_trained_on, "base_model": base_model, "template": template}
     with Progress(enabled=progress) as display:
         plan = prepare_evaluation(adapter, **named, config=config, display=display)  # type: ignore[arg-type]
         answered, found = _ask_all(plan, run_dir, display)
@@ -220,7 +220,5 @@ def _command(
             "api_key_env": judge.api_key_env if isinstance(judge, OpenAITeacher) else None,
         }
         given |= judge_config.model_dump(exclude_defaults=True, exclude={"seed"}) if judge_config else {}
-    words = ["alpaca-lora", "evaluate", "--adapter", str(adapter)]
-    for name, value in given.items():
-        words += [f"--{name.replace('_', '-')}", str(value)] if value not in (None, "") else []
-    return shlex.join([*words, "--output-dir", str(output_dir)])
+    settings = {name: value for name, value in given.items() if value not in (None, "")}
+    return f"alpaca-lora evaluate {as_flags({'adapter': adapter, **settings, 'output_dir': output_dir})}"

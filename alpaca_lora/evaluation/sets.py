@@ -5,9 +5,11 @@ row may also have `dataset`, the part of the set that it belongs to; `expected`,
 `regex`, a pattern that a right answer has in it.
 """
 
+import hashlib
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ from alpaca_lora.records import Record, read_dataset
 from alpaca_lora.records.fields import describe
 from alpaca_lora.records.findings import fault_error
 
-__all__ = ["EvaluationSet", "Task", "load_evaluation_set"]
+__all__ = ["EvaluationSet", "Task", "digest_of", "load_evaluation_set"]
 
 _CHECKS = ("dataset", "expected", "regex")
 _TABLE = re.compile(r"\.csv(\.gz)?:\d+$", re.IGNORECASE)
@@ -60,20 +62,30 @@ class EvaluationSet:
     tasks: tuple[Task, ...]
 
 
-def load_evaluation_set(source: str | os.PathLike[str]) -> EvaluationSet:
+def load_evaluation_set(source: str | os.PathLike[str], column_map: Mapping[str, str] | None = None) -> EvaluationSet:
     """Read an evaluation set.
 
     Args:
         source: anything `read_dataset` takes; where a dataset has a held-out part of its own, that part is the set.
+        column_map: which column is which field, as for `load_records`.
 
     Raises:
         RecordError: there is no such source, or rows that cannot be used, each with its file and line.
     """
-    loaded = read_dataset(source, allow_empty_output=True, extra_columns=_CHECKS)
+    loaded = read_dataset(source, column_map=column_map, allow_empty_output=True, extra_columns=_CHECKS)
     records = loaded.heldout or loaded.records
     if faults := [f"{record.origin}: {fault}" for record in records for fault in _faults(_given(record))]:
         raise fault_error(f"cannot read {loaded.name}", faults)
     return EvaluationSet(loaded.name, loaded.sha256, tuple(Task(record, **_given(record)) for record in records))
+
+
+def digest_of(tasks: Sequence[Task]) -> str:
+    """Return the SHA-256 of what tasks ask and what is right, in their order; the names of files do not count."""
+    said = [
+        [task.record.instruction, task.record.input, task.record.output, task.dataset, task.expected, task.regex]
+        for task in tasks
+    ]
+    return hashlib.sha256(json.dumps(said).encode("ascii")).hexdigest()
 
 
 def _given(record: Record) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from alpaca_lora.planning import Precision, config_of, refuse_quantised
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.reporting.wording import public_name
 
-__all__ = ["StoredAnswers", "Subject", "find_other", "find_subject", "look_for"]
+__all__ = ["StoredAnswers", "Subject", "find_other", "find_subject", "is_adapter", "look_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +172,11 @@ def look_for(named: str | Path) -> Subject | StoredAnswers | Path:
         if len(names) != 1:
             raise ConfigError(f"{str(named)!r} must hold the answers of one model, got {', '.join(map(repr, names))}")
         return StoredAnswers(names[0], _files.sha256_of(path), {item.instruction: item.output for item in outputs})
-    if any((place / "adapter_config.json").is_file() for place in (path, path / "adapter")):
+    if is_adapter(path):
         return find_subject(path)
     return locate_base_model(str(named), unquantised=True)
+
+
+def is_adapter(path: Path) -> bool:
+    """Tell whether a directory is that of an adapter, or of a run with one."""
+    return any((place / "adapter_config.json").is_file() for place in (path, path / "adapter"))

@@ -5,6 +5,7 @@ turned into text that was not text.
 """
 
 import difflib
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeGuard
@@ -203,7 +204,7 @@ def _missing(field: str, column: str, fields: Mapping[str, object]) -> Problem:
     near = [name for name in names if name.strip().casefold() in _SYNONYMS[field]]
     near += difflib.get_close_matches(column, names, n=1, cutoff=0.75)
     fix = (
-        f"use {near[0]!r} with column_map={{{field!r}: {near[0]!r}}}"
+        f"use {near[0]!r} with column_map={{{field!r}: {near[0]!r}}} (--map {shlex.quote(f'{field}={near[0]}')})"
         if near
         else "add it, or name it in column_map (--map)"
     )

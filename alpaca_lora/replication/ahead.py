@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from alpaca_lora.adapters import find_adapter, read_sidecar
 from alpaca_lora.config import Settings
+from alpaca_lora.curation.pipeline import read_set
 from alpaca_lora.errors import AlpacaLoraError, ConfigError
 from alpaca_lora.evaluation.harness import check_tasks
 from alpaca_lora.evaluation.sets import load_evaluation_set
-from alpaca_lora.evaluation.subjects import look_for
+from alpaca_lora.evaluation.subjects import is_adapter, look_for
 from alpaca_lora.exports import FORMATS
 from alpaca_lora.models import EMBEDDED, locate_base_model
 from alpaca_lora.planning import plan
 from alpaca_lora.planning.shapes import is_hub_id
 from alpaca_lora.prompts import Prompter
-from alpaca_lora.records import read_dataset
 from alpaca_lora.replication.outline import Recipe
 from alpaca_lora.replication.sections import (
     CurateSection,
@@ -60,10 +61,7 @@ def check_ahead(work: Work) -> None:
     for stage in work.recipe.stages:
         if not STAGES[stage].finished(work):
             errors += _errors_of(stage, work)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ConfigError("\n".join(map(str, errors)))
+    _refuse(errors)
 
 
 def look_ahead(work: Work) -> tuple[Outlook, ...]:
@@ -100,18 +98,29 @@ def all_deviations(recipe: Recipe) -> tuple[str, ...]:
 def _errors_of(stage: str, work: Work, *, fetch: bool = True) -> Iterator[AlpacaLoraError]:
     """Yield what a stage would refuse; without `fetch` what may look for a model on the Hub is not asked."""
     for check in _CHECKS[stage]:
-        if not fetch and (check is _check_base or _from_hub(check, getattr(work.recipe, stage))):
-            continue
+        chosen = check if fetch else _without_models(check, getattr(work.recipe, stage))
         try:
-            check(work)
+            if chosen is not None:
+                chosen(work)
         except AlpacaLoraError as error:
             yield error
 
 
-def _from_hub(check: Callable[[Work], None], section: Any) -> bool:
-    """Tell whether a model that a check looks at may have to be downloaded first."""
+def _without_models(check: Callable[[Work], None], section: Any) -> Callable[[Work], None] | None:
+    """Return what of a check can be made although no model may be downloaded first; None where nothing can."""
+    if check is _check_other and section.against is not None and is_adapter(Path(section.against).expanduser()):
+        return _check_other_adapter
     models = _MODELS[check](section) if check in _MODELS else ()
-    return any(is_hub_id(name) and not Path(name).expanduser().exists() for name in models if name)
+    from_hub = any(is_hub_id(name) and not Path(name).expanduser().exists() for name in models if name)
+    return None if check is _check_base or from_hub else check
+
+
+def _refuse(errors: Sequence[AlpacaLoraError]) -> None:
+    """Raise the one error as it is, several as one ConfigError that names all."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ConfigError("\n".join(map(str, errors)))
 
 
 def _check_generation(work: Work) -> None:
@@ -126,8 +135,13 @@ def _check_joined(work: Work) -> None:
 
 
 def _check_against(work: Work) -> None:
+    errors: list[AlpacaLoraError] = []
     for name in cast("CurateSection", work.recipe.curate).against:
-        read_dataset(name, allow_empty_output=True)
+        try:
+            read_set(name, work.recipe.curate_columns)
+        except AlpacaLoraError as error:
+            errors.append(error)
+    _refuse(errors)
 
 
 def _check_template(work: Work) -> None:
@@ -141,7 +155,7 @@ def _check_base(work: Work) -> None:
 def _check_set(work: Work) -> None:
     section = cast("EvaluateSection", work.recipe.evaluate)
     if section.data is not None:
-        load_evaluation_set(section.data)
+        load_evaluation_set(section.data, section.column_map)
 
 
 def _check_tasks(work: Work) -> None:
@@ -160,14 +174,22 @@ def _check_other(work: Work) -> None:
         look_for(section.against)
 
 
+def _check_other_adapter(work: Work) -> None:
+    """Check of `_check_other` what needs no base model, which may have to be downloaded."""
+    section = cast("EvaluateSection", work.recipe.evaluate)
+    read_sidecar(find_adapter(Path(str(section.against)).expanduser()))
+
+
 def _check_tools(work: Work) -> None:
     for section in work.recipe.export:
         FORMATS[section.format].check_tools(section.dtype, section.llama_cpp)
 
 
 _MODELS: dict[Callable[[Work], None], Callable[[Any], Sequence[str | None]]] = {
-    _check_generation: lambda section: (section.model, section.answers, section.judge) * (section.teacher == "local"),
-    _check_judge: lambda section: (section.judge_model,) * (section.judge == "local"),
+    _check_generation: lambda section: (
+        (section.model, section.answers, section.judge) if section.teacher == "local" else ()
+    ),
+    _check_judge: lambda section: (section.judge_model,) if section.judge == "local" else (),
     _check_other: lambda section: (section.against,),
 }
 """Which models of this machine a check looks at."""

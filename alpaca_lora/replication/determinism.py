@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._version import __version__
 from alpaca_lora.adapters import Sidecar, read_sidecar
 from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.config import config_from_dict
@@ -14,6 +15,7 @@ from alpaca_lora.errors import AlpacaLoraError, ConfigError, DiskFullError, Miss
 from alpaca_lora.models import detect_hardware
 from alpaca_lora.prompts import available_templates
 from alpaca_lora.replication.findings import Sheet, Unchecked, differing, read_object
+from alpaca_lora.replication.generation_check import made_elsewhere
 from alpaca_lora.replication.run_check import find_base, find_data
 from alpaca_lora.training import finetune
 
@@ -52,7 +54,12 @@ def _train_and_compare(directory: Path, sheet: Sheet, data: Path | None) -> str:
             config["template"] = str(scratch / f"{Path(config['template']).stem}.json")
             _files.write_json(Path(config["template"]), stored.template)
         try:
-            finetune(base_dir, name, scratch / "run", config=config_from_dict(config), progress=False)
+            settings = config_from_dict(config)
+        except ConfigError as error:
+            said = f"{_runs.CONTRACT} has settings that {__version__} does not take ({error}): copy the run again"
+            raise made_elsewhere(run, RunError(said)) from error
+        try:
+            finetune(base_dir, name, scratch / "run", config=settings, progress=False)
         except ConfigError as error:
             raise Unchecked(f"this machine cannot train it: {error}") from error
         except (DiskFullError, MissingDependencyError):

@@ -109,7 +109,9 @@ def _compare_answers(directory: Path, rows: _Rows) -> str:
 def _by_model(directory: Path, names: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = {name: {"loss": [], "answers": []} for name in names}
     for piece, value in _pieces(directory).items():
-        name = max((name for name in names if piece.startswith(f"{name}/")), key=len)
+        name = max((own for own in names if piece.startswith(f"{own}/")), key=len, default=None)
+        if name is None:
+            raise RunError(f"{JOURNAL} has {piece!r}, a piece of no model of {RESULTS}: evaluate into a new directory")
         kind = piece.removeprefix(f"{name}/").partition("/")[0]
         if kind == "loss":
             found[name]["loss"] += value

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from alpaca_lora._exhaustion import is_out_of_memory
 from alpaca_lora.errors import AlpacaLoraError, DiskFullError, MissingDependencyError, RunError
 from alpaca_lora.training.progress import Progress
 
@@ -122,14 +123,16 @@ class Sheet:
             self._add(name, "passed", said(value))
         except (Unchecked, MissingDependencyError) as reason:
             self._add(name, "not checked", str(reason))
-        except MemoryError as error:
-            self._add(name, "not checked", f"this machine has not enough memory for it ({error})")
         except DiskFullError:
             raise
         except AlpacaLoraError as error:
             self._add(name, "failed", str(error))
         except _ANYTHING as error:
             self._add(name, "failed", f"a file is damaged ({type(error).__name__}: {error}); copy the directory again")
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self._add(name, "not checked", f"this machine has not enough memory for it ({error})")
         else:
             return value
         return None

@@ -50,6 +50,11 @@ class Recipe:
         """Return the names of the stages that there are, in order."""
         return tuple(name for name in SECTIONS if getattr(self, name) not in (None, ()))
 
+    @property
+    def curate_columns(self) -> dict[str, str]:
+        """Return the column map that `curate` reads with; what was generated has the usual columns."""
+        return self.curate.column_map if self.curate and self.generate is None else {}
+
     def to_json(self) -> dict[str, Any]:
         """Return every setting, those that were left open too; it is a recipe itself."""
         return self._dumped(lambda section: set())
@@ -115,6 +120,12 @@ def _about_evaluation(recipe: Recipe, section: EvaluateSection) -> Iterator[tupl
         yield ("evaluate",), f"evaluate.data names no set, and {held}: name one, or hold some out"
     if section.data is not None and section.data == recipe.data != _PACKAGED:
         yield ("evaluate", "data"), "evaluate.data is what is trained on: leave it out to take what is held out of it"
+    if section.column_map and section.data is None:
+        yield ("evaluate", "column_map"), "evaluate.column_map is for evaluate.data, and there is none: leave it out"
+    elif section.column_map and recipe.curate and section.column_map != recipe.curate_columns:
+        where = "rename the columns" if recipe.generate else "give curate.column_map the same, or rename the columns"
+        said = f"evaluate.column_map: 'curate' reads evaluate.data too, and not by this map: {where}"
+        yield ("evaluate", "column_map"), said
     judging = {*JudgeConfig.model_fields, "judge_model", "base_url", "api_key_env"} - set(EvaluationConfig.model_fields)
     for name in sorted(judging) if section.judge is None else ():
         if getattr(section, name) != type(section).model_fields[name].default:

@@ -115,7 +115,6 @@ def _curated(work: Work) -> bool:
 def _curate(work: Work) -> str:
     section = cast("CurateSection", work.recipe.curate)
     named = work.recipe.evaluate.data if work.recipe.evaluate else None
-    columns = section.column_map if work.recipe.generate is None else {}
     shown = ""
 
     def tell(stage: str, done: int, total: int) -> None:
@@ -131,7 +130,7 @@ def _curate(work: Work) -> str:
             work.directory("curate"),
             against=tuple(dict.fromkeys((*section.against, *([named] if named else [])))),
             settings=section.config,
-            column_map=columns or None,
+            column_map=work.recipe.curate_columns or None,
             on_progress=tell,
         )
     return "completed"
@@ -161,6 +160,10 @@ def _evaluated(work: Work) -> bool:
 
 def _evaluate(work: Work) -> str:
     section = cast("EvaluateSection", work.recipe.evaluate)
+    config = section.config
+    if section.data is None:  # what the run held out has the columns of what it trained on
+        columns = cast("FinetuneSection", work.recipe.finetune).column_map
+        config = config.model_copy(update={"column_map": columns})
     evaluate(
         work.directory("finetune"),
         work.directory("evaluate"),
@@ -169,7 +172,7 @@ def _evaluate(work: Work) -> str:
         tasks=section.tasks,
         judge=judge_of(section),
         judge_config=section.judge_config if section.judge else None,
-        config=section.config,
+        config=config,
         progress=work.progress,
     )
     return "completed"

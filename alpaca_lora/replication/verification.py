@@ -4,6 +4,7 @@ Nothing is downloaded and nobody is asked. The directory is read and never writt
 elsewhere and removed. What cannot be told here is said with its reason, and never counted as passed.
 """
 
+import shlex
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from alpaca_lora._seals import SEAL, list_files, read_seal, seal_faults
 from alpaca_lora.adapters.saving import CONFIG
 from alpaca_lora.curation.ledger import CONTRACT as CURATION
 from alpaca_lora.errors import ConfigError, RunError
+from alpaca_lora.evaluation.blind import COMPARISON
 from alpaca_lora.exports.parity import REPORT
 from alpaca_lora.exports.weight_diff import MANIFEST
 from alpaca_lora.replication.curation_check import check_curation
@@ -96,6 +98,11 @@ def kind_of(directory: Path) -> str:
     if not directory.is_dir():
         raise RunError(f"{str(directory)!r} is no directory: give that of a run, a generation, a curation …")
     mark = next((name for name in _MARKS if (directory / name).is_file()), None)
+    if mark is None and (directory / COMPARISON).is_file():
+        raise RunError(
+            f"{str(directory)!r} is a blind comparison, and those are not sealed: alpaca-lora compare --output-dir "
+            f"{shlex.quote(str(directory))} tells whether its pairs are those of its key, and counts the votes again"
+        )
     if mark is None:
         held = ", ".join(sorted(item.name for item in directory.iterdir())[:3]) or "nothing"
         raise RunError(

@@ -9,7 +9,9 @@ from safetensors.torch import load_file
 from alpaca_lora.adapters import inspect_adapter, read_sidecar
 from alpaca_lora.adapters.conversion import convert_legacy_adapter, read_legacy_tensors
 from alpaca_lora.errors import AdapterError, EmptyAdapterError, UnknownKeysError
+from alpaca_lora.evaluation.contamination import find_training_data
 from alpaca_lora.prompts import Prompter
+from alpaca_lora.records import Record, save_records
 from alpaca_lora.serving import load
 
 CONFIG_OF_2023 = {  # as PEFT 0.3 wrote it for alpaca-lora
@@ -47,6 +49,13 @@ def test_an_old_adapter_becomes_one_of_today_and_answers_alike(legacy, healthy, 
     assert json.loads((new / "adapter_config.json").read_text())["base_model_name_or_path"] == str(tiny_base)
     answers = {load(path).respond("Say red.", max_new_tokens=8) for path in (new, healthy)}
     assert len(answers) == 1
+
+
+def test_the_training_data_of_an_old_adapter_is_what_its_owner_names(legacy, tiny_base, tmp_path):
+    convert_legacy_adapter(legacy, tmp_path / "new", tiny_base, str(tiny_base), Prompter())
+    save_records([Record("Say red.", "", "Red.")], tmp_path / "data.jsonl")
+    named = find_training_data(tmp_path / "new", tmp_path / "data.jsonl")
+    assert [record.instruction for record in named.records] == ["Say red."]
 
 
 def test_an_empty_one_is_refused_with_its_reason(legacy, tiny_base, tmp_path):

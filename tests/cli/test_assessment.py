@@ -55,6 +55,18 @@ def test_the_report_holds_the_command_that_repeats_it(evaluate, tmp_path):
     )
 
 
+def test_the_columns_of_a_set_may_be_mapped(evaluate, tmp_path):
+    (tmp_path / "set.jsonl").write_text('{"frage": "Write about rain.", "reply": "Rain."}\n', encoding="utf-8")
+    code, shown = evaluate(*ASKED, "--output-dir", "out")
+    assert code == 2
+    assert "add it, or name it in column_map (--map)" in " ".join(shown.err.split())
+    columns = ["--map", "instruction=frage", "--map", "output=reply"]
+    code, shown = evaluate(*ASKED, *columns, "--output-dir", "out")
+    assert (code, shown.out.splitlines()[0][:19]) == (0, "1 rows, 0 left out;")
+    command = (tmp_path / "out/report.html").read_text(encoding="utf-8").split('<pre class="command">')[1]
+    assert "--map instruction=frage --map output=reply" in command
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -85,6 +97,7 @@ def test_the_report_holds_the_command_that_repeats_it(evaluate, tmp_path):
             "--output-dir, --tasks, --judge, --budget-usd, --quiet is for --adapter, and does nothing here",
         ),
         (["--annotations", "x", "--rows", "3"], "--rows is for --adapter, and"),
+        (["--annotations", "x", "--map", "input=y"], "--map is for --adapter, and"),
         (["--card", "x", "--json", "--by-dataset"], "--by-dataset is for --annotations, and does nothing here"),
         (["--adapter", "nowhere"], "no adapter at 'nowhere'"),
         (["--adapter", "a", "--rows", "0"], "config.rows must be an integer of at least 1, got 0"),

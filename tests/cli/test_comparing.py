@@ -62,10 +62,31 @@ def test_a_key_that_somebody_else_kept_is_asked_for_at_the_end(files, vote, caps
     commitment = json.loads((tmp_path / "run" / "comparison.json").read_text())["commitment"]
     assert said == f"3 comparisons are sealed; SHA-256 of the key {commitment}\n"
     (tmp_path / "run" / "key.json").rename(tmp_path / "kept.json")
-    assert vote(["l"] * 3, "--output-dir", "run", "--terminal") == 2
-    assert "key 'run/key.json' cannot be read (No such file or directory): say where it is" in capsys.readouterr().err
+    assert vote(["l"] * 3, "--output-dir", "run", "--terminal") == 0
+    said = capsys.readouterr()
+    assert (
+        "all 3 comparisons are done, and key.json is not here: give the directory back to whoever sealed it" in said.out
+    )
+    assert said.err == ""
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert main(["compare", "--output-dir", "run", "--key", "kept.jso"]) == 2
+    assert "key 'kept.jso' cannot be read (No such file or directory): say where it is" in capsys.readouterr().err
     assert main(["compare", "--output-dir", "run", "--key", "kept.json"]) == 0
     assert "new against old" in capsys.readouterr().out
+
+
+def test_without_a_number_all_rows_are_compared_that_differ(files, capsys):
+    assert main(["compare", *files[:4], *files[6:], "--prepare"]) == 0
+    assert capsys.readouterr().out.startswith("12 comparisons are sealed; ")
+
+
+def test_what_checks_a_comparison_is_said_by_verify(files, vote, capsys):
+    assert vote(["l"] * 3, *files, "--terminal") == 0
+    assert main(["verify", "run"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'run' is a blind comparison, and those are not sealed: alpaca-lora compare --output-dir run tells" in said
+    assert main(["compare", "--output-dir", "run"]) == 0
+    assert "new against old, 3 comparisons without names" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,23 @@ def test_what_is_held_out_is_left_out(source, tmp_path):
     assert "leaves" not in result.data.read_text(encoding="utf-8")
 
 
+def test_a_map_is_for_held_out_sets_too_that_lack_the_usual_columns(tmp_path):
+    def write(name, *rows):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return tmp_path / name
+
+    asked = ["Name a river in Africa.", "Explain why leaves fall in autumn.", "Describe how bees make honey."]
+    source = write("data.jsonl", *({"frage": text, "antwort": f"About {text}"} for text in asked))
+    odd = write("odd.jsonl", {"frage": asked[1], "antwort": "It is cold."})
+    usual = write("usual.jsonl", {"instruction": asked[2], "output": "They fly out."})
+    columns = {"instruction": "frage", "output": "antwort"}
+    result = curate(source, tmp_path / "out", against=[odd, usual], column_map=columns)
+    assert [record.instruction for record in load_records(result.data)] == asked[:1]
+    write("odd.jsonl", {"frage": "", "antwort": "It is cold."})
+    with pytest.raises(RecordError, match=r"odd\.jsonl:1: field \"frage\" is empty"):
+        curate(source, tmp_path / "out", against=[odd], column_map=columns)
+
+
 def test_of_a_set_with_rows_for_evaluation_only_these_are_held_out(tmp_path):
     mini = read_dataset("alpaca-mini")
     trained, evaluated = mini.records[0], mini.heldout[0]

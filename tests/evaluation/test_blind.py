@@ -166,6 +166,14 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     assert sorted(item.name for item in tmp_path.iterdir()) == ["mine.txt"]
 
 
+def test_without_a_number_at_most_a_hundred_rows_that_differ_are_compared(tmp_path, quick_disk):
+    seal_comparison(NEW, OLD, tmp_path / "few")
+    seal_comparison(NEW, OLD, tmp_path / "few", num=30)  # the same comparison
+    seal_comparison(answers(["good"] * 120, "new"), answers(["bad"] * 120, "old"), tmp_path / "many")
+    found = [json.loads((tmp_path / name / "comparison.json").read_text()) for name in ("few", "many")]
+    assert [len(said["pairs"]) for said in found] == [30, 100]
+
+
 def test_simulated_raters_cover_the_true_share_as_often_as_the_exact_interval_says(sealed):
     """Ten decided comparisons each: at least 95 %, as the exact interval promises for any number."""
     with BlindComparison.open(sealed) as comparison:

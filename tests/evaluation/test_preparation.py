@@ -35,7 +35,7 @@ def prepare(tiny_base, train, tmp_path, monkeypatch):
         run = {"data": {"name": str(data), "sha256": loaded.sha256}, "config": config.model_dump(mode="json")}
         shutil.copytree(train(tiny_base), tmp_path / "run/adapter")
         (tmp_path / "run/run.json").write_text(json.dumps(run), encoding="utf-8")
-        options = dict.fromkeys(("against", "trained_on", "base_model", "template"))
+        options = dict.fromkeys(("against", "trained_on", "against_trained_on", "base_model", "template"))
         found = preparation.prepare_evaluation(
             tmp_path / "run",
             data=data,

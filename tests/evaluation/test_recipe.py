@@ -111,24 +111,73 @@ def test_rows_of_the_training_data_are_left_out_and_named(run, tmp_path):
     assert "set.jsonl:3" in result.report.read_text(encoding="utf-8")
 
 
-def test_rows_that_the_other_adapter_was_trained_on_are_left_out_too(run, train, tiny_base, tmp_path):
+@pytest.fixture
+def other(train, tiny_base, tmp_path, monkeypatch):
+    """A run that was trained on some rows of the set, and names its data as it was typed: `other([ROWS[2]])`."""
     from alpaca_lora import FinetuneConfig
 
-    save_records([ROWS[2]], tmp_path / "others.jsonl")
-    data = {"name": str(tmp_path / "others.jsonl"), "sha256": read_dataset(tmp_path / "others.jsonl").sha256}
-    shutil.copytree(train(tiny_base, rank=2, spread=0.3), tmp_path / "other/adapter")
-    contract = tmp_path / "other/run.json"
-    contract.write_text(json.dumps({"data": data, "config": FinetuneConfig(validation_size=0).model_dump(mode="json")}))
-    known = run("known", against=tmp_path / "other")
+    def other(rows):
+        save_records(rows, tmp_path / "others.jsonl")
+        monkeypatch.chdir(tmp_path)
+        data = {"name": "others.jsonl", "sha256": read_dataset("others.jsonl").sha256}
+        config = FinetuneConfig(validation_size=0).model_dump(mode="json")
+        shutil.copytree(train(tiny_base, rank=2, spread=0.3), tmp_path / "other/adapter")
+        (tmp_path / "other/run.json").write_text(json.dumps({"data": data, "config": config}))
+        return tmp_path / "other"
+
+    return other
+
+
+def test_rows_that_the_other_adapter_was_trained_on_are_left_out_too(run, other):
+    directory = other([ROWS[2]])
+    known = run("known", against=directory)
     assert [(row.origin, row.reason) for row in known.dropped] == [
         ("set.jsonl:3", "in the training data of other: 100% like others.jsonl:1")
     ]
     assert known.to_json()["other_trained_on"]["rows"] == 1
-    contract.unlink()
-    unknown = run("unknown", against=tmp_path / "other")
+    (directory / "run.json").unlink()
+    unknown = run("unknown", against=directory)
     assert unknown.rows == 8
     doubt = "Nobody knows what other was trained on, so it may have seen some of these rows."
     assert [doubt in result.report.read_text(encoding="utf-8") for result in (known, unknown)] == [False, True]
+
+
+def test_an_evaluation_goes_on_only_with_the_rows_that_it_began_with(run, other, tmp_path, monkeypatch):
+    directory, few = other([ROWS[2]]), {"rows": 4}
+    whole = run("whole", against=directory, config=few).results.read_bytes()
+    (tmp_path / "torn").mkdir()
+    shutil.copy(tmp_path / "whole/run.json", tmp_path / "torn")
+    first, *_ = (tmp_path / "whole/journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "torn/journal.jsonl").write_bytes(first)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # where the data of the other run cannot be read by its name
+    with pytest.raises(RunError, match=r"other_trained_on_sha256 was .*, now None; rows_sha256 was .*, now "):
+        run("torn", against=directory, config=few)
+    told = {"against": directory, "against_trained_on": tmp_path / "others.jsonl"}
+    assert run("torn", config=few, **told).results.read_bytes() == whole
+
+
+def test_there_is_a_way_past_the_training_data_of_the_other_adapter_and_it_is_named(run, other):
+    directory = other(ROWS)
+    with pytest.raises(RecordError, match=r"none of its 8 rows .* data of other.*--against-trained-on unknown\)"):
+        run("none", against=directory)
+    result = run("all", against=directory, against_trained_on="unknown")
+    assert (result.rows, result.other_trained_on) == (8, None)
+    assert "Nobody knows what other was trained on" in result.report.read_text(encoding="utf-8")
+    with pytest.raises(RecordError, match=r"is not what the adapter was trained on.*\(--against-trained-on FILE\)"):
+        run("wrong", against=directory, against_trained_on="alpaca-mini")
+    with pytest.raises(ConfigError, match="against_trained_on tells of an adapter in --against, and there is none"):
+        run("nobody", against_trained_on="unknown")
+
+
+def test_the_columns_of_the_set_may_be_named(run, tmp_path):
+    rows = [{"frage": row.instruction, "input": row.input, "antwort": row.output} for row in ROWS]
+    (tmp_path / "odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    columns = {"instruction": "frage", "output": "antwort"}
+    odd = run("odd", data=tmp_path / "odd.jsonl", config={"column_map": columns})
+    assert odd.measure("loss").to_json() == run("usual").measure("loss").to_json()
+    page = odd.report.read_text(encoding="utf-8")
+    assert "--map instruction=frage --map output=antwort" in page
 
 
 def with_data(adapter, folder, name):

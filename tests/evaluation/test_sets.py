@@ -33,6 +33,14 @@ def test_rows_may_say_what_is_right_and_where_they_belong(tmp_path):
     )  # fmt: skip
 
 
+def test_columns_of_other_names_may_be_told(tmp_path):
+    path = write(tmp_path / "a.jsonl", [{"frage": "Add 2 and 2.", "antwort": "4", "expected": "4"}])
+    with pytest.raises(RecordError, match="name it in column_map"):
+        load_evaluation_set(path)
+    (task,) = load_evaluation_set(path, {"instruction": "frage", "output": "antwort"}).tasks
+    assert (task.record.instruction, task.record.output, task.expected) == ("Add 2 and 2.", "4", "4")
+
+
 CHECKED = [
     {"instruction": "Add 2 and 2.", "output": "4", "expected": "4", "regex": None},
     {"instruction": "Name a colour.", "output": "Red", "expected": None, "regex": "Red|Blue"},

@@ -175,9 +175,9 @@ REFUSED = [
         '{"Instruction": "a", "outputs": "b"}',
         [
             "d.jsonl:1: field \"instruction\" is missing; the row has 'Instruction', 'outputs'; "
-            "use 'Instruction' with column_map={'instruction': 'Instruction'}",
+            "use 'Instruction' with column_map={'instruction': 'Instruction'} (--map instruction=Instruction)",
             "d.jsonl:1: field \"output\" is missing; the row has 'Instruction', 'outputs'; "
-            "use 'outputs' with column_map={'output': 'outputs'}",
+            "use 'outputs' with column_map={'output': 'outputs'} (--map output=outputs)",
         ],
     ),
     (

@@ -76,7 +76,7 @@ def test_a_column_that_the_map_names_must_be_there(faults):
     content = lines({"question": "a", "answer": "b"}, {"question": "c", "answer": "d"})
     assert faults("d.jsonl", content, column_map={"instruction": "Question", "output": "answer"}) == [
         "d.jsonl:1: field \"Question\" is missing; the row has 'question', 'answer'; "
-        "use 'question' with column_map={'instruction': 'question'} (so in all 2 rows)"
+        "use 'question' with column_map={'instruction': 'question'} (--map instruction=question) (so in all 2 rows)"
     ]
 
 

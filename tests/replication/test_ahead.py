@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from alpaca_lora.replication.ahead import all_deviations, look_ahead
@@ -18,7 +20,9 @@ def outlooks(tmp_path, monkeypatch):
 
 def test_a_plan_tells_memory_and_time_where_the_model_is_known(outlooks, monkeypatch):
     asked = {"data": "a.jsonl", "finetune": {"base_model": "tinyllama-1.1b", "preset": "alpaca-qlora-24gb"}}
-    monkeypatch.setattr("alpaca_lora.replication.ahead._check_base", lambda work: pytest.fail("a model was looked for"))
+    monkeypatch.setattr(
+        "alpaca_lora.replication.ahead.locate_base_model", lambda *_, **__: pytest.fail("a model was looked for")
+    )
     said = outlooks(asked)["finetune"].said
     assert said[0] == "tinyllama-1.1b on a.jsonl"
     assert said[1].startswith("fits a 4090: ")
@@ -51,7 +55,7 @@ def test_what_later_stages_lack_is_said_first(outlooks, tmp_path):
     (tmp_path / "eval.jsonl").write_text('{"instruction": "Name a river.", "output": "The Nile."}\n')
     recipe = {
         "data": "alpaca-mini",
-        "curate": {"against": [str(tmp_path / "eval.jsonl"), str(tmp_path / "evall.jsonl")]},
+        "curate": {"against": [str(tmp_path / name) for name in ("eval.jsonl", "evall.jsonl", "evil.jsonl")]},
         "finetune": {},
         "evaluate": {"against": str(tmp_path / "eval.jsonl")},
         "export": [{"format": "hf"}, {"format": "gguf", "dtype": "q4_k_m", "llama_cpp": str(tmp_path)}],
@@ -66,7 +70,7 @@ def test_what_later_stages_lack_is_said_first(outlooks, tmp_path):
         "evaluate": 1,
         "export": 1,
     }
-    assert "evall.jsonl" in lacking["curate"][0]
+    assert all(name in lacking["curate"][0] for name in ("evall.jsonl: no such file", "evil.jsonl: no such file"))
     assert "eval.jsonl" in lacking["evaluate"][0]
     assert "llama-quantize" in lacking["export"][0]
 
@@ -92,3 +96,30 @@ def test_a_teacher_of_the_hub_is_not_looked_for(outlooks, recipe, monkeypatch):
     said = " ".join(text for item in outlooks(recipe).values() for text in item.said)
     assert "nobody/has-this" in said
     assert "to be mended first" not in said
+
+
+def test_the_base_of_an_adapter_to_compare_with_is_not_looked_for_and_its_files_are(
+    outlooks, train, tiny_base, rewrite, tmp_path, monkeypatch
+):
+    for name in ("hf_hub_download", "snapshot_download"):
+        monkeypatch.setattr(f"alpaca_lora.models.locate.{name}", lambda *_, **__: pytest.fail("it was looked for"))
+    other = shutil.copytree(train(tiny_base), tmp_path / "other" / "adapter")
+    rewrite(other / "alpaca_lora.json", lambda it: it.update(base_model="nobody/has-this"))
+    recipe = {"data": "alpaca-mini", "finetune": {}, "evaluate": {"against": str(other.parent)}}
+    assert "to be mended first" not in " ".join(outlooks(recipe)["evaluate"].said)
+    rewrite(other / "alpaca_lora.json", lambda it: it.pop("template"))
+    assert "alpaca_lora.json' is damaged" in " ".join(outlooks(recipe)["evaluate"].said)
+
+
+def test_sets_are_read_by_the_maps_of_their_stages(outlooks, tmp_path):
+    for name, word in (("data.jsonl", "river"), ("odd.jsonl", "sea")):
+        (tmp_path / name).write_text(f'{{"frage": "Name a {word}.", "antwort": "The Aral."}}\n', encoding="utf-8")
+    columns, odd = {"instruction": "frage", "output": "antwort"}, str(tmp_path / "odd.jsonl")
+    recipe = {
+        "data": str(tmp_path / "data.jsonl"),
+        "curate": {"against": [odd], "column_map": columns},
+        "finetune": {},
+        "evaluate": {"data": odd, "column_map": columns},
+    }
+    said = [text for item in outlooks(recipe).values() for text in item.said]
+    assert not any("to be mended first" in text for text in said)

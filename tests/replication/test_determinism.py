@@ -59,6 +59,16 @@ def test_what_this_machine_cannot_train_is_no_fault_of_the_run(run, rewrite, set
     )
 
 
+def test_settings_that_cannot_be_are_a_fault_of_the_run_that_this_version_made(run, rewrite):
+    rewrite(run / "run.json", lambda it: it["config"].update(epochs=-1))
+    found = trained_again(run)
+    assert found.outcome == "failed"
+    assert "run.json has settings that" in found.found
+    assert "config.epochs must be a number above 0" in found.found
+    rewrite(run / "run.json", lambda it: it["environment"].update(alpaca_lora="0.0.1"))
+    assert (trained_again(run).outcome, trained_again(run).found[:26]) == ("not checked", "made by alpaca-lora 0.0.1,")
+
+
 def test_the_file_of_the_template_may_be_gone(run, rewrite):
     rewrite(run / "run.json", lambda it: it["config"].update(template="/gone/alpaca.json"))
     assert trained_again(run).outcome == "passed"

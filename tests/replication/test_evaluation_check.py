@@ -52,6 +52,12 @@ def test_stored_answers_and_no_judge_are_verified_too(evaluation, train, tiny_ba
         ("rows.jsonl", lambda rows: rows.pop(), "answers", "does not hold the rows"),
         ("rows.jsonl", lambda rows: rows[1].pop("models"), "answers", "rows.jsonl:2: the line is damaged"),
         ("journal.jsonl", lambda rows: rows.pop(), "answers", "not what journal.jsonl has"),
+        (
+            "journal.jsonl",
+            lambda rows: rows.append({"piece": "nobody/loss/0", "value": []}),
+            "answers",
+            r"^journal\.jsonl has 'nobody/loss/0', a piece of no model of results\.json",
+        ),
         ("judge/annotations.json", lambda rows: rows[0].update(preference=1.5), "judge", "annotations.json does not"),
         ("judge/judge.json", lambda it: it.update(repeated_alike=0), "judge", "does not agree with"),
         ("run.json", lambda it: it["config"].update(seed=1), "contract", "does not agree with run.json: config"),

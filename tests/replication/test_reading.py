@@ -120,6 +120,20 @@ def test_stages_in_another_order_are_refused(file):
             "curate.column_map is for 'data', and there is none: leave it out",
         ),
         (
+            {**SMALL, "evaluate": {"column_map": {"output": "answer"}}},
+            "evaluate.column_map is for evaluate.data, and there is none: leave it out",
+        ),
+        (
+            {
+                "data": "a.jsonl",
+                "curate": {},
+                "finetune": {},
+                "evaluate": {"data": "b.jsonl", "column_map": {"output": "a"}},
+            },
+            "evaluate.column_map: 'curate' reads evaluate.data too, and not by this map: give curate.column_map the "
+            "same, or rename the columns",
+        ),
+        (
             {**SMALL, "export": {"format": "adapter", "base": "original"}},
             "export: base 'original' is of no use to adapter, which merges nothing: leave it out",
         ),

@@ -178,3 +178,18 @@ def test_a_replication_that_is_killed_in_every_stage_ends_in_the_bytes_of_one_th
     found = json.loads((tmp_path / "whole" / "4-evaluate" / "results.json").read_text(encoding="utf-8"))["set"]
     assert (found["rows"], found["read"], found["dropped"]) == (6, 6, [])
     assert found_in(tmp_path / "killed").failure is None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm_gates")
+def test_what_a_run_held_out_is_read_by_the_columns_of_its_data(whole, tmp_path, found_in):
+    data = tmp_path / "data.jsonl"
+    rows = [{"frage": row.instruction, "antwort": row.output} for row in load_records("alpaca-mini")[:24]]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    trained = whole["finetune"] | {"column_map": {"instruction": "frage", "output": "antwort"}}
+    recipe = {"data": str(data), "finetune": trained, "evaluate": whole["evaluate"]}
+    assert replicate(recipe, tmp_path / "run").status == "completed"
+    found = json.loads((tmp_path / "run" / "4-evaluate" / "results.json").read_text(encoding="utf-8"))
+    assert found["set"]["read"] == 6
+    assert found["config"]["column_map"] == trained["column_map"]
+    assert found_in(tmp_path / "run").failure is None
