@@ -9,6 +9,9 @@ _FULL_IN_WORDS = re.compile(
 )
 """What safetensors, tokenizers, NumPy and torch say, whose errors carry no number."""
 
+_NO_MEMORY_IN_WORDS = re.compile(r"can't allocate memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch says of main memory, the CUDA driver of a card, and cuBLAS of its workspace there."""
+
 
 def is_disk_full(error: BaseException) -> bool:
     """Tell whether an error means that there is no room to write."""
@@ -20,5 +23,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+        or (isinstance(error, RuntimeError) and bool(_NO_MEMORY_IN_WORDS.search(str(error))))
     )

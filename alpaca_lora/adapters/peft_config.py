@@ -20,7 +20,10 @@ from alpaca_lora.errors import AdapterError
 logger = logging.getLogger(__name__)
 
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_.]{1,200}")
-_START = re.compile(r"gaussian|olora|pissa|pissa_niter_\d{1,2}|loftq|eva|corda|orthogonal|lora_ga")
+_START = re.compile(r"gaussian|olora|pissa|pissa_niter_\d{1,2}|eva|orthogonal|lora_ga")
+_LOST_STARTS = ("corda", "loftq")
+"""Starts that change the base, by covariances that no file has or by quantising it, and are not done again here."""
+
 _RUNS_CODE = ("auto_mapping", "megatron_config", "parent_library")
 _OTHER_FUNCTION = ("arrow_config", "layer_replication", "monteclora_config", "use_bdlora")
 """What makes of an adapter something else than updates of the base's own modules."""
@@ -81,7 +84,12 @@ def _faults(document: dict[str, Any]) -> Iterator[str]:
     if type(dropout) not in (int, float) or not 0 <= dropout <= 1:
         yield f"lora_dropout must be from 0 to 1, found {_short(dropout)}"
     start = document.get("init_lora_weights", True)
-    if not isinstance(start, bool) and not (isinstance(start, str) and _START.fullmatch(start)):
+    if start in _LOST_STARTS:
+        yield (
+            f"init_lora_weights {start!r} changed the weights of the base before the training, which is not done again "
+            "here: save the base as it was trained on, name that as the base model, and set init_lora_weights to true"
+        )
+    elif not isinstance(start, bool) and not (isinstance(start, str) and _START.fullmatch(start)):
         yield f"init_lora_weights must be true, false or the name of a start, found {_short(start)}"
     tokens = document.get("trainable_token_indices")
     if isinstance(tokens, list | dict) and len(tokens) > _MOST_TOKENS:

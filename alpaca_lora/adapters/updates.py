@@ -13,6 +13,7 @@ import torch
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
+from transformers.core_model_loading import revert_weight_conversion
 
 from alpaca_lora.adapters.inspection import build_skeleton, inspect_adapter, read_tensors
 from alpaca_lora.errors import AdapterError, NonFiniteAdapterError
@@ -59,10 +60,13 @@ class Updates:
             and "lora_" not in name
         )
         """Names of the linear layers but the output head: what NF4 holds in four bits."""
-        self.base_names = tuple(
-            name.replace(".base_layer.", ".") for name in model.state_dict() if ".lora_" not in name
-        )
-        """Names of the base's weights, in the order of the model."""
+        state = {
+            name.replace(".base_layer.", "."): tensor
+            for name, tensor in model.state_dict().items()
+            if ".lora_" not in name
+        }
+        self.base_names = tuple(dict.fromkeys([*stored_names(model, state), *state]))
+        """Names of the base's weights as its files may have them: as the model does, or where it joins some, apart."""
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -98,6 +102,16 @@ class Updates:
             if not torch.isfinite(tensor).all():
                 raise NonFiniteAdapterError(f"{module}.{name} holds NaN or infinity once the adapter is merged")
         return merged
+
+
+def stored_names(model: Any, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights of a model under the names that files give them: transformers joins the experts of a mixture.
+
+    Args:
+        model: the model, for its kind.
+        state: its weights by name, as it has them.
+    """
+    return dict(revert_weight_conversion(model, dict(state)))
 
 
 def _layer_name(stored: str) -> str:

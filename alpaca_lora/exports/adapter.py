@@ -43,7 +43,20 @@ _FIRST = (
 )
 """The fields of a LoRA configuration in PEFT 0.4, the first that reads safetensors."""
 
-_LATER = ("alpha_pattern", "lora_bias", "rank_pattern", "use_dora", "use_rslora")
+_LATER = (
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "ensure_weight_tying",
+    "exclude_modules",
+    "kasa_config",
+    "lora_bias",
+    "rank_pattern",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_dora",
+    "use_rslora",
+)
+"""Later fields that decide which weights an adapter has or what it computes with them."""
 
 _KEPT = ("", ".jinja", ".json", ".md", ".model", ".txt")
 """Endings of files that are copied: tokenizer, templates, sidecar, card, licence."""
@@ -85,7 +98,9 @@ def load_exported_adapter(directory: Path, dtype: torch.dtype, base_dir: Path) -
 
 
 def adapter_surfaces(directory: Path) -> list[Surface]:
-    """Return what an adapter directory offers: the template of its sidecar, and its tokenizer's chat template."""
+    """Return what an adapter directory offers: the template of its sidecar, its tokenizer's chat template, if any."""
+    if not (directory / "tokenizer_config.json").is_file():  # as PEFT alone saves one
+        return []
     tokenizer, sidecar = load_tokenizer(directory), read_sidecar(directory)
     chat = chat_surface("tokenizer's chat template", tokenizer)
     if sidecar is None:

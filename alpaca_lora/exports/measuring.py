@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from alpaca_lora import _files
 from alpaca_lora.adapters import PROBES, load_adapter
+from alpaca_lora.adapters.updates import stored_names
 from alpaca_lora.exports.diagnosis import compare_tensors
 from alpaca_lora.exports.formats import FORMATS
 from alpaca_lora.exports.merge import MergedWeights
@@ -117,6 +118,8 @@ def _compare(job: dict[str, Any], origin: Origin) -> None:
     rows = [ids[:size] for ids, (size, _) in zip(reference["ids"].tolist(), sizes, strict=True)]
     save_file({"logits": score(model, rows, [prompt for _, prompt in sizes])}, job["found"])
     weights, state = MergedWeights(origin), model.state_dict()
+    if not state.keys() >= set(weights.names):
+        state = stored_names(model, state)
     faults = compare_tensors(weights.names, state.get, weights.base, weights.merged, job["rounding"])
     result = {"tensors": len(weights.names), "faults": [vars(fault) for fault in faults]}
     _files.write_json(Path(job["found"]).with_suffix(".json"), result)

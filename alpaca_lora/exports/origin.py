@@ -50,7 +50,7 @@ class Origin(TrainedAdapter):
             base_fingerprint=fingerprint(self.base_dir),
             adapter_sha256=_files.sha256_of(self.adapter_dir / WEIGHTS),
             merged_into=self.into,
-            stop_ids=self.sidecar.stop_ids if self.sidecar else stop_ids(self.tokenizer()),
+            stop_ids=self.sidecar.stop_ids if self.sidecar else stop_ids(self.tokenizer(), self.base_dir),
         )
 
     def to_json(self) -> dict[str, Any]:

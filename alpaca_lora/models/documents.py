@@ -12,7 +12,7 @@ from typing import Any
 
 from alpaca_lora.errors import ModelError
 
-__all__ = ["check_documents", "entries", "positions_of", "read_document"]
+__all__ = ["check_documents", "entries", "positions_of", "read_document", "stops_of"]
 
 _CONFIGS = ("config.json", "tokenizer_config.json", "generation_config.json")
 _CODE_KEYS = (
@@ -29,6 +29,9 @@ _SMALL = {".jinja": 2**16, ".json": 2**26, ".model": 2**26, ".txt": 2**26}
 """Most bytes of a file, by its ending; tokenizer.json of a large vocabulary has 30 MB."""
 
 _LONGEST_CONFIG = 2**22
+
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
+"""What architectures call the length that they read: most of them, those after GPT-2, and MPT."""
 
 
 def check_documents(directory: Path) -> None:
@@ -99,7 +102,27 @@ def positions_of(base_dir: Path) -> int:
     Raises:
         ModelError: the file cannot be read.
     """
-    return int(read_document(base_dir / "config.json").get("max_position_embeddings") or 2048)
+    document = read_document(base_dir / "config.json")
+    return int(next((document[name] for name in _POSITIONS if document.get(name)), 2048))
+
+
+def stops_of(base_dir: Path) -> list[int]:
+    """Return the ids that end an answer by a base model's generation_config.json, else by its config.json.
+
+    Raises:
+        ModelError: a file cannot be read, or names something else than ids.
+    """
+    for path in (base_dir / "generation_config.json", base_dir / "config.json"):
+        named = read_document(path).get("eos_token_id") if path.is_file() else None
+        if named is None:
+            continue
+        ids = named if isinstance(named, list) else [named]
+        if not all(type(token) is int and token >= 0 for token in ids):
+            raise ModelError(
+                f"{str(path)!r}: eos_token_id must be a token id or a list of them, found {str(named)[:60]!r}"
+            )
+        return ids
+    return []
 
 
 def entries(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.models.hardware import kept_random_state
+from alpaca_lora.models.stopping import StopOnOrder, StopOnText
 from alpaca_lora.models.tokenizer import encode_prompt, stop_ids
 
 _turn = threading.Lock()
@@ -133,19 +134,17 @@ def generate_responses(
     ids = [encode_prompt(tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
     responses: dict[int, Response] = {}
-    stops = stop_ids(tokenizer, model)
-    stopping = StoppingCriteriaList([_Stopping(stop.is_set)] if stop else [])
-    with _turn, _answering(model, decoding.seed, adapted=adapted):
+    with _turn, _answering(model, tokenizer, decoding, adapted=adapted) as config:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             inputs = _pad_left([ids[index] for index in batch], int(tokenizer.pad_token_id), model.device)
-            config = decoding.to_generation_config(stops, int(tokenizer.pad_token_id))
-            config.stop_strings = list(stop_texts) or None
-            outputs = model.generate(
-                **inputs, generation_config=config, tokenizer=tokenizer, stopping_criteria=stopping
-            )
-            for index, row in zip(batch, outputs[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
-                responses[index] = _response(tokenizer, row, stops)
+            width = inputs["input_ids"].shape[1]
+            stopping = StoppingCriteriaList([StopOnOrder(stop.is_set)] if stop else [])
+            if stop_texts:
+                stopping.append(StopOnText(tokenizer, stop_texts, width))
+            outputs = model.generate(**inputs, generation_config=config, stopping_criteria=stopping)
+            for index, row in zip(batch, outputs[:, width:].tolist(), strict=True):
+                responses[index] = _response(tokenizer, row, config.eos_token_id)
     return [responses[index] for index in range(len(ids))]
 
 
@@ -165,9 +164,8 @@ def stream_response(
     """
     decoding = decoding or Decoding()
     inputs = _pad_left([encode_prompt(tokenizer, prompt)], int(tokenizer.pad_token_id), model.device)
-    stops = stop_ids(tokenizer, model)
-    config = decoding.to_generation_config(stops, int(tokenizer.pad_token_id))
     closed = threading.Event()
+    stops: list[int] = []  # known once it is our turn, before anything is written
     written: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def over() -> bool:
@@ -177,7 +175,8 @@ def stream_response(
         try:
             with _turn_unless(over) as ours:
                 if ours:
-                    with _answering(model, decoding.seed, adapted=adapted):
+                    with _answering(model, tokenizer, decoding, adapted=adapted) as config:
+                        stops.extend(config.eos_token_id)
                         _write(model, inputs, config, over, written)
             written.put(None)
         except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
@@ -214,7 +213,7 @@ def _write(
         **inputs,
         generation_config=config,
         streamer=_Streamer(written) if alone else None,
-        stopping_criteria=StoppingCriteriaList([_Stopping(over)]),
+        stopping_criteria=StoppingCriteriaList([StopOnOrder(over)]),
     )
     if not alone:
         written.put(outputs[0, inputs["input_ids"].shape[1] :].tolist())
@@ -235,16 +234,6 @@ class _Streamer(BaseStreamer):
         pass
 
 
-class _Stopping(StoppingCriteria):
-    """Stop generating once a function says that it is over."""
-
-    def __init__(self, over: Callable[[], bool]) -> None:
-        self.over = over
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        return torch.full((input_ids.shape[0],), self.over(), device=input_ids.device)
-
-
 @contextlib.contextmanager
 def _turn_unless(over: Callable[[], bool]) -> Iterator[bool]:
     """Wait until no other answer is being written, and yield True; or yield False as soon as it is over."""
@@ -258,21 +247,26 @@ def _turn_unless(over: Callable[[], bool]) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def _answering(model: Any, seed: int | None, *, adapted: bool) -> Iterator[None]:
+def _answering(
+    model: Any, tokenizer: PreTrainedTokenizerBase, decoding: Decoding, *, adapted: bool
+) -> Iterator[GenerationConfig]:
     """Evaluation mode without gradients, without defaults of the model and, with a seed, with its own random numbers.
 
-    transformers would fill what `Decoding` leaves open from the model's own generation config.
+    transformers would fill what `Decoding` leaves open from the model's own generation config. Of that, only the ids
+    that end an answer go into the config that is yielded, and nobody can read it meanwhile.
     """
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     training, defaults = model.training, causal.generation_config
+    config = decoding.to_generation_config(stop_ids(tokenizer, model), int(tokenizer.pad_token_id))
     model.eval()
     causal.generation_config = GenerationConfig()
     try:
         adapters = contextlib.nullcontext() if adapted else model.disable_adapter()
-        with adapters, torch.no_grad(), kept_random_state(model.device, enabled=seed is not None):
-            if seed is not None:
-                torch.manual_seed(seed)
-            yield
+        seeded = decoding.seed is not None
+        with adapters, torch.no_grad(), kept_random_state(model.device, enabled=seeded):
+            if decoding.seed is not None:
+                torch.manual_seed(decoding.seed)
+            yield config
     finally:
         causal.generation_config = defaults
         model.train(training)

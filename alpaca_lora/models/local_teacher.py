@@ -19,7 +19,7 @@ from alpaca_lora.models.generation import Decoding, generate_responses
 from alpaca_lora.models.loading import best_precision, load_base_model
 from alpaca_lora.models.locate import locate_base_model
 from alpaca_lora.models.losses import next_token_shares
-from alpaca_lora.models.tokenizer import encode_prompt, load_tokenizer
+from alpaca_lora.models.tokenizer import encode_prompt, encode_text, load_tokenizer
 from alpaca_lora.teachers import Answer, Fault, Request, Usage
 
 __all__ = ["LocalTeacher"]
@@ -107,7 +107,7 @@ class LocalTeacher:
 
     def _weigh(self, prompt: str, choices: Sequence[str]) -> dict[str, float]:
         """Return how likely the first token of each choice is among those, after a prompt."""
-        firsts = [self._tokenizer.encode(choice, add_special_tokens=False)[0] for choice in choices]
+        firsts = [encode_text(self._tokenizer, choice)[0] for choice in choices]
         if len(set(firsts)) < len(firsts):
             raise Fault("unfit", f"{choices} begin with the same token of {self.model}")
         with self._turn:

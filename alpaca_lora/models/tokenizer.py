@@ -13,7 +13,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from alpaca_lora.errors import ModelError
-from alpaca_lora.models.documents import check_documents
+from alpaca_lora.models.documents import check_documents, stops_of
 
 _STATE = threading.Lock()
 """Held while a tokenizer is set up and asked: each call leaves its settings in the Rust half for the next one."""
@@ -88,12 +88,21 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, model: Any = None) -> tuple[int, ...]:
-    """Return every id that ends an answer: the tokenizer's end-of-text and those of the generation config, sorted."""
-    ids = {int(tokenizer.eos_token_id)}
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    if configured is not None:
-        ids.update([configured] if isinstance(configured, int) else configured)
-    return tuple(sorted(ids))
+    """Return every id that ends an answer: the tokenizer's end-of-text and those of the generation config, sorted.
+
+    Args:
+        tokenizer: the tokenizer of the model.
+        model: the loaded model, or its directory; None knows of no generation config.
+
+    Raises:
+        ModelError: a file of the directory names something else than ids.
+    """
+    if isinstance(model, Path):
+        configured = stops_of(model)
+    else:
+        named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+        configured = [] if named is None else [named] if isinstance(named, int) else named
+    return tuple(sorted({int(tokenizer.eos_token_id), *configured}))
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: Any) -> None:

@@ -128,7 +128,7 @@ def _read_memory(source: Iterable[Mapping[str, object] | Record], rules: Rules) 
         fix = "give its rows, as table.to_dict('records')"
         raise fault_error("cannot read records", [f"records: a {type(source).__name__} gives its columns; {fix}"])
     rows = [
-        _row(number, item, findings)
+        _row(number, item, rules, findings)
         for number, item in enumerate([source] if isinstance(source, Mapping) else source, start=1)
     ]
     if not rows:
@@ -141,8 +141,9 @@ def _read_memory(source: Iterable[Mapping[str, object] | Record], rules: Rules) 
     return LoadedRecords("records in memory", tuple(records), (), digest, notes)
 
 
-def _row(number: int, item: Mapping[str, object] | Record, findings: Findings) -> Row:
+def _row(number: int, item: Mapping[str, object] | Record, rules: Rules, findings: Findings) -> Row:
     origin = findings.place(number)
     if isinstance(item, Record):
-        return Row(number, {field: getattr(item, field) for field in FIELDS}, item.origin or origin)
+        extra = {name: item.extra[name] for name in rules.extra if name in item.extra}
+        return Row(number, extra | {field: getattr(item, field) for field in FIELDS}, item.origin or origin)
     return Row(number, item, origin)

@@ -137,6 +137,11 @@ def test_an_adapter_of_a_deeper_model_is_refused(adapter, tiny_base):
         ({"rank_pattern": {"q_proj": 10**6}}, "rank_pattern must be an object of numbers by plain module names"),
         ({"lora_dropout": 2}, "lora_dropout must be from 0 to 1, found 2"),
         ({"init_lora_weights": "pissa_niter_1000000"}, "init_lora_weights must be true, false or the name of a start"),
+        (
+            {"init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4}},
+            "init_lora_weights 'loftq' changed the weig",
+        ),
+        ({"init_lora_weights": "corda"}, "init_lora_weights 'corda' changed the weights of the base before"),
         ({"layer_replication": [[0, 2]]}, "layer_replication makes of it something else"),
         ({"base_model_name_or_path": "x" * 2**22}, "more than 4194304 bytes"),
     ],

@@ -11,6 +11,10 @@ class OutOfMemoryError(RuntimeError):
     """As torch names its own."""
 
 
+class AcceleratorError(RuntimeError):
+    """As torch names what a card says."""
+
+
 def raised_from(cause: BaseException) -> BaseException:
     error = RunError("cannot save")
     error.__cause__ = cause
@@ -40,6 +44,12 @@ def raised_from(cause: BaseException) -> BaseException:
         (MemoryError(), 4, "error: out of memory"),
         (OutOfMemoryError("CUDA out of memory"), 4, "error: out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "error: out of memory"),
+        (AcceleratorError("CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA`"), 4, "error: out of memory"),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            4,
+            "error: out of memory",
+        ),
         (KeyboardInterrupt(), 130, "interrupted"),
         (Terminated(), 143, "interrupted"),
         (

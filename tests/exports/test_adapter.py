@@ -3,10 +3,11 @@ import shutil
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from alpaca_lora.adapters import inspect_adapter
 from alpaca_lora.errors import NonFiniteAdapterError
 from alpaca_lora.exports.adapter import adapter_surfaces, load_exported_adapter, write_adapter
 from alpaca_lora.exports.surfaces import compare_surface
@@ -46,6 +47,27 @@ def test_a_later_field_stays_where_it_says_something(base, train, tmp_path):
     write_adapter(train(base, dora=True, rslora=True), tmp_path, "f32", base_dir=base)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     assert config.keys() - PEFT_0_4 == {"use_dora", "use_rslora"}
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # of PEFT itself
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"exclude_modules": ["model.layers.0.self_attn.q_proj"]},
+        {"trainable_token_indices": [3, 5]},
+        {"target_parameters": ["mlp.up_proj.weight"]},
+    ],
+)
+def test_fields_that_decide_which_weights_there_are_stay(settings, base, tmp_path):
+    config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM", **settings)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(tmp_path / "given")
+    target = tmp_path / "target"
+    target.mkdir()
+    write_adapter(tmp_path / "given", target, "f32", base_dir=base)
+    inspect_adapter(target, base)
+    given, written = (json.loads((path / "adapter_config.json").read_text()) for path in (tmp_path / "given", target))
+    (name,) = settings
+    assert written[name] == given[name]
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # of PEFT itself
@@ -106,3 +128,6 @@ def test_both_places_of_the_prompt_give_the_ids_of_training(exported):
     assert [compare_surface(surface, Prompter(), load_tokenizer(exported)) for surface in found] == [None, None]
     (exported / "alpaca_lora.json").unlink()
     assert [surface.name for surface in adapter_surfaces(exported)] == ["tokenizer's chat template"]
+    for path in exported.glob("*token*"):
+        path.unlink()
+    assert adapter_surfaces(exported) == []

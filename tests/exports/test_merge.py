@@ -20,6 +20,7 @@ BASES = {
     "biases": {"kind": "Qwen2Config"},
     "mistral": {"kind": "MistralConfig", "sliding_window": None},
     "wide heads": {"head_dim": 32},
+    "mixture": {"kind": "MixtralConfig", "num_local_experts": 3},
 }
 SETTINGS = {"lora": {}, "rslora": {"rslora": True}, "dora": {"dora": True}, "pissa": {"init": "pissa"}}
 
@@ -55,6 +56,19 @@ def test_the_update_is_the_one_that_peft_computes(base, adapter, tmp_path):
         assert torch.equal(merged[weight], stored[weight] + layer.get_delta_weight("default"))
     untouched = stored.keys() - {f"{name.removeprefix('base_model.model.')}.weight" for name in layers}
     assert all(torch.equal(merged[name], stored[name]) for name in untouched)
+
+
+@pytest.mark.parametrize("kind", ["MixtralConfig", "OlmoeConfig"])
+def test_experts_keep_the_names_that_they_have_in_the_files(make_base, train, tmp_path, kind):
+    base_dir = make_base(kind=kind, num_local_experts=3, num_experts=3, num_experts_per_tok=2)
+    stored = load_file(base_dir / "model.safetensors")
+    assert sum(".experts." in name for name in stored) == 2 * 3 * 3
+    save_file(stored | {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8)}, base_dir / "model.safetensors")
+    write_merged(resolve(train(base_dir)), tmp_path, None)
+    merged = load_file(tmp_path / "model.safetensors")
+    assert merged.keys() == stored.keys()
+    changed = {name for name in stored if not torch.equal(merged[name], stored[name])}
+    assert changed == {name for name in stored if "_proj.weight" in name and ".self_attn." in name}
 
 
 def test_the_dequantized_base_is_the_one_that_bitsandbytes_computes_with(make_base, train):

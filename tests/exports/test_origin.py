@@ -102,6 +102,18 @@ def test_every_place_names_the_ids_that_end_an_answer(copy, tmp_path):
         assert json.loads((merged / name).read_text())["eos_token_id"] == [0, 7]
 
 
+def test_without_a_sidecar_the_base_names_the_ids_that_end_an_answer(copy, base, tmp_path):
+    (copy / "alpaca_lora.json").unlink()
+    several, merged = shutil.copytree(base, tmp_path / "base"), tmp_path / "merged"
+    edit(several / "generation_config.json", eos_token_id=[7, 0, 9])
+    merged.mkdir()
+    write_merged(resolve(copy, base_model=several, template="alpaca"), merged, None)
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((merged / name).read_text())["eos_token_id"] == [0, 7, 9]
+    (several / "generation_config.json").unlink()
+    assert resolve(copy, base_model=several, template="alpaca").contract().stop_ids == (0,)
+
+
 def test_an_output_directory_must_be_new_or_empty(tmp_path):
     assert check_output(tmp_path / "new") == tmp_path / "new"
     (tmp_path / "run").mkdir()

@@ -142,6 +142,33 @@ def test_an_artefact_that_fails_the_gate_is_not_kept(adapter, tmp_path, monkeypa
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("warm_gates")
+def test_a_mixture_of_experts_is_merged_and_every_expert_compared(make_base, train, tmp_path, monkeypatch):
+    from alpaca_lora.exports.merge import MergedWeights
+
+    adapter = train(make_base(kind="MixtralConfig", num_local_experts=3))
+    result = export("hf", adapter, tmp_path / "out")
+    assert result.parity.max_logit_delta < 1e-5
+    assert result.parity.tensors == len(load_file(tmp_path / "out" / "model.safetensors"))
+
+    true, expert = MergedWeights.merged, "model.layers.1.block_sparse_moe.experts.2.w3.weight"
+    monkeypatch.setattr(MergedWeights, "merged", lambda self, name: true(self, name) * (1 + (name == expert)))
+    with pytest.raises(ParityError, match=f"1 of {result.parity.tensors} weights differ, first '{expert}'"):
+        export("hf", adapter, tmp_path / "other")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm_gates")
+def test_an_adapter_as_peft_alone_saves_one_is_exported(adapter, base, tmp_path):
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(adapter / name, plain)
+    result = export("adapter", plain, tmp_path / "out", base_model=base, template="alpaca")
+    assert result.parity.max_logit_delta < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm_gates")
 def test_a_qlora_adapter_goes_into_the_base_that_is_nearer(make_base, train, tmp_path):
     pytest.importorskip("bitsandbytes")
     base = make_base(seed=4)

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from alpaca_lora.errors import ModelError
-from alpaca_lora.models import check_documents
+from alpaca_lora.models import check_documents, positions_of
 
 
 @pytest.fixture
@@ -101,3 +101,19 @@ def test_a_name_that_would_reach_the_terminal_through_a_warning_is_refused(base,
     put(base / "config.json", **changes)
     with pytest.raises(ModelError, match="holds characters that a terminal would obey"):
         check_documents(base)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "positions"),
+    [
+        ("LlamaConfig", {"max_position_embeddings": 4096}, 4096),
+        ("GPT2Config", {"n_positions": 1024}, 1024),
+        ("MptConfig", {"max_seq_len": 512}, 512),
+        ("BloomConfig", {}, 2048),
+    ],
+)
+def test_the_length_that_a_model_reads_is_found_under_each_of_its_names(kind, options, positions, tmp_path):
+    import transformers
+
+    getattr(transformers, kind)(**options).save_pretrained(tmp_path)
+    assert positions_of(tmp_path) == positions

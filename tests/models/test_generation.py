@@ -219,6 +219,35 @@ def test_a_character_of_several_tokens_comes_whole(model, tokenizer):
     assert [response.tokens for response in stream_response(model, tokenizer, "Hi", SHORT)] == [0, 6]
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda *asked: generate_responses(asked[0], asked[1], ["Hi"], SHORT)[0],
+        lambda *asked: list(stream_response(*asked, "Hi", SHORT))[-1],
+    ],
+    ids=["whole", "stream"],
+)
+def test_who_waits_for_another_answer_stops_where_the_model_says(ask, model, tokenizer):
+    only(model, 65)
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, 65]
+    begun, go_on, found = threading.Event(), threading.Event(), []
+
+    def hold(*_):
+        begun.set()
+        go_on.wait(60)
+
+    model.register_forward_hook(hold)
+    first, second = (threading.Thread(target=lambda: found.append(ask(model, tokenizer))) for _ in range(2))
+    first.start()
+    assert begun.wait(60)
+    second.start()
+    second.join(0.2)  # long enough to ask, while the first one has the model
+    go_on.set()
+    for thread in (first, second):
+        thread.join(60)
+    assert found == [Response(text="", tokens=1, stopped=True)] * 2
+
+
 def test_beams_are_streamed_in_one_piece_at_their_end(model, tokenizer):
     beams = Decoding(max_new_tokens=6, num_beams=3)
     _, *others = stream_response(model, tokenizer, PROMPTS[0], beams)
@@ -324,6 +353,22 @@ def test_an_answer_ends_behind_a_stop_text(tiny_base):
     assert whole.text.startswith(cut.text)
     assert stop in cut.text
     assert cut.tokens < whole.tokens
+
+
+def test_a_stop_text_is_looked_for_in_the_answer_and_not_in_the_prompt(model, tokenizer):
+    (line_end,) = tokenizer.encode("\n")
+    only(model, line_end)
+    prompts = ["Hi\n", "Name the capital of France."]
+    assert [
+        (response.text, response.tokens)
+        for response in generate_responses(model, tokenizer, prompts, SHORT, stop_texts=["\n\n"])
+    ] == [("\n\n", 2)] * 2
+
+
+def test_a_stop_text_may_be_a_control_token(model, tokenizer):
+    only(model, tokenizer.pad_token_id)
+    (response,) = generate_responses(model, tokenizer, ["Hi"], SHORT, stop_texts=[tokenizer.pad_token])
+    assert response == Response(text="", tokens=1, stopped=False)
 
 
 def test_a_seed_that_torch_cannot_take_is_refused():

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -64,6 +65,14 @@ def test_a_cancelled_answer_ends_at_its_next_token(teacher):
         assert len(written) == 40
     finally:
         hook.remove()
+
+
+def test_a_choice_that_looks_like_a_control_token_is_text(teacher):
+    alike = ("<|endoftext|>", "<|pad|>")
+    with pytest.raises(Fault, match="begin with the same token"):
+        ask(teacher, replace(ASKED, choices=alike))
+    shares = json.loads(ask(teacher, replace(ASKED, choices=("A", "<|pad|>"))).text)
+    assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_a_run_is_free_needs_no_budget_and_says_that_there_is_nothing_to_keep(teacher, tmp_path):

@@ -1,3 +1,4 @@
+import json
 import threading
 
 import pytest
@@ -184,6 +185,29 @@ def test_an_answer_ends_where_tokenizer_or_model_end_it(configured, stops, token
     model.generation_config.eos_token_id = configured
     assert stop_ids(tokenizer, model) == stops
     assert stop_ids(tokenizer) == (0,)
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "stops"),
+    [([9, 7], 5, (0, 7, 9)), (7, 5, (0, 7)), (None, [5, 0], (0, 5)), (None, None, (0,))],
+)
+def test_a_directory_names_the_same_ids_as_the_model_in_it(generation, config, stops, tokenizer, base):
+    for name, named in (("generation_config.json", generation), ("config.json", config)):
+        document = json.loads((base / name).read_text()) | {"eos_token_id": named}
+        (base / name).write_text(json.dumps(document))
+    assert stop_ids(tokenizer, base) == stops
+    (base / "generation_config.json").unlink()
+    named = [] if config is None else [config] if isinstance(config, int) else config
+    assert stop_ids(tokenizer, base) == tuple(sorted({0, *named}))
+
+
+@pytest.mark.parametrize("named", ["</s>", [1, "2"], True, -1, 2.5, {}])
+def test_a_directory_that_names_no_ids_is_an_error(named, tokenizer, base):
+    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": named}))
+    with pytest.raises(
+        ModelError, match=r"generation_config\.json': eos_token_id must be a token id or a list of them"
+    ):
+        stop_ids(tokenizer, base)
 
 
 @pytest.mark.catalogue(86)

@@ -71,6 +71,14 @@ def test_rows_in_memory_are_records(source):
     assert (loaded.name, loaded.records[0].origin) == ("records in memory", "record 1")
 
 
+def test_records_keep_the_columns_that_are_asked_for_and_say_nothing_of_others():
+    records = [Record("a", "", "b", extra={"expected": 4, "language": "en"}), AB]
+    loaded = read_dataset(records, extra_columns=["expected"])
+    assert [record.extra for record in loaded.records] == [{"expected": 4}, {}]
+    assert not any("not read" in note for note in loaded.notes)
+    assert [record.extra for record in read_dataset(records).records] == [{}, {}]
+
+
 def test_rows_in_memory_have_the_hash_of_the_file_that_they_would_be(tmp_path):
     rows = [AB, Record("é\u2028", "x", "d")]
     save_records(rows, tmp_path / "d.jsonl")
