@@ -201,8 +201,12 @@ class TestResume:
         assert (interrupted / "run.json").read_bytes() == before
 
     def test_a_signal_after_the_seal_leaves_none_and_the_next_call_sets_it(self, interrupted, run_tiny, monkeypatch):
+        def seal_and_be_stopped(run):
+            seal(run)
+            raise KeyboardInterrupt
+
         with monkeypatch.context() as late:
-            late.setattr(recipe, "seal", lambda run: [seal(run), signal.raise_signal(signal.SIGINT)])
+            late.setattr(recipe, "seal", seal_and_be_stopped)
             with pytest.raises(KeyboardInterrupt):
                 run_tiny(interrupted)
         assert json.loads((interrupted / "status.json").read_text())["status"] == "stopped"
