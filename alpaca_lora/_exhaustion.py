@@ -2,6 +2,10 @@
 
 import errno
 import re
+import shutil
+from pathlib import Path
+
+from alpaca_lora.errors import DiskFullError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_IN_WORDS = re.compile(
@@ -25,3 +29,18 @@ def is_out_of_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, RuntimeError) and bool(_NO_MEMORY_IN_WORDS.search(str(error))))
     )
+
+
+def require_space(directory: Path, needed_bytes: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        DiskFullError: less than this is free where the directory is, or will be.
+    """
+    place = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed_bytes:
+        raise DiskFullError(
+            f"{str(directory)!r} needs {needed_bytes / 2**20:,.1f} MiB and {free / 2**20:,.1f} MiB are free: make "
+            "room, or choose another place"
+        )

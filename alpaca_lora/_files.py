@@ -11,17 +11,18 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from alpaca_lora.errors import DiskFullError, RunError
+from alpaca_lora.errors import RunError
 
 _STAGING_PREFIX = ".staging-"
 _RETIRED_PREFIX = ".retired-"
+_STAGED = re.compile(re.escape(_STAGING_PREFIX) + "[0-9a-f]{16}")
 
 
 def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
@@ -47,7 +48,8 @@ def write_text(path: Path, content: str, *, private: bool = False) -> None:
 
 def write_json(path: Path, value: Any, *, private: bool = False) -> None:
     """Replace the file at `path` by `value` as strict JSON (no NaN), indented, keys in the order given."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", private=private)
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), private=private)  # a name of a file may be no UTF-8
 
 
 def append_line(stream: IO[str], value: Any) -> None:
@@ -84,21 +86,6 @@ def reserve_space(path: Path, size_bytes: int) -> None:
         except OSError:
             path.unlink()
             raise
-
-
-def require_space(directory: Path, needed_bytes: int) -> None:
-    """Refuse to begin what the disk has no room for.
-
-    Raises:
-        DiskFullError: less than this is free where the directory is, or will be.
-    """
-    place = next(path for path in (directory, *directory.parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    if free < needed_bytes:
-        raise DiskFullError(
-            f"{str(directory)!r} needs {needed_bytes / 2**20:,.1f} MiB and {free / 2**20:,.1f} MiB are free: make "
-            "room, or choose another place"
-        )
 
 
 def set_aside(path: Path, reason: str) -> Path:
@@ -150,10 +137,7 @@ def new_directory(path: Path, *, replace: bool = True) -> Iterator[Path]:
         The staging directory to write into.
     """
     path = path.resolve() if path.is_symlink() else path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = _unused_name(path.parent)
-    staged.mkdir()
-    try:
+    with _staging_directory(path.parent) as staged:
         yield staged
         for item in sorted(staged.rglob("*")):
             _sync(item)
@@ -162,18 +146,32 @@ def new_directory(path: Path, *, replace: bool = True) -> Iterator[Path]:
             _swap(staged, path)
         else:
             _yield_to_the_first(staged, path)
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
     _sync_directory(path.parent)
 
 
 @contextlib.contextmanager
 def scratch_directory(parent: Path) -> Iterator[Path]:
     """Lend an empty directory below `parent` for the time of a `with` block."""
+    with _staging_directory(parent, mode=0o700) as staged:
+        yield staged
+
+
+@contextlib.contextmanager
+def _staging_directory(parent: Path, mode: int = 0o777) -> Iterator[Path]:
+    """Lend a hidden directory that is locked, so that nobody sweeps it, and remove what is left of it."""
     parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_STAGING_PREFIX, dir=parent) as name:
-        yield Path(name)
+    with contextlib.ExitStack() as held:
+        while True:
+            staged = _unused_name(parent)
+            staged.mkdir(mode)
+            with contextlib.suppress(OSError):  # of a file system that locks no directory
+                held.enter_context(_locked(staged))
+            if staged.exists():  # else it was swept before it was locked
+                break
+        try:
+            yield staged
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
 
 def _swap(staged: Path, path: Path) -> None:
@@ -197,7 +195,6 @@ def _yield_to_the_first(staged: Path, path: Path) -> None:
     except OSError:
         if not path.is_dir():
             raise
-        shutil.rmtree(staged)
 
 
 def put_back(path: Path) -> None:
@@ -210,37 +207,30 @@ def put_back(path: Path) -> None:
 def sweep_staging(directory: Path) -> None:
     """Remove what interrupted writers left in `directory`, and put back what they were replacing.
 
-    Call it only while holding the directory's lock.
+    Call it only while holding the directory's lock. A directory that somebody is filling without it stays, as that of
+    an export into a run.
     """
     for retired in directory.glob(f"{_RETIRED_PREFIX}*"):
         put_back(directory / retired.name.removeprefix(_RETIRED_PREFIX))
         shutil.rmtree(retired, ignore_errors=True)
     for item in directory.glob(f"{_STAGING_PREFIX}*"):
-        if item.is_dir():
-            shutil.rmtree(item, ignore_errors=True)
-        else:
+        try:
+            with _locked(item, fcntl.LOCK_NB):
+                shutil.rmtree(item, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        except NotADirectoryError:
             item.unlink(missing_ok=True)
+        except OSError:  # a file system that locks no directory
+            shutil.rmtree(item, ignore_errors=True)
 
 
-def keep_newest(directory: Path, *, files: int, total_bytes: int) -> None:
-    """Remove from a cache what was not used for longest, until it holds no more than it may.
-
-    A file counts as used when its modification time says so. Other processes may read and remove at the same time.
-
-    Args:
-        directory: holds files only.
-        files: how many may stay.
-        total_bytes: how much they may take together; the newest one stays in any case.
-    """
-    found = []
-    for path in directory.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found.append((path.stat().st_mtime_ns, path.stat().st_size, path))
-    taken = 0
-    for number, (_, size, path) in enumerate(sorted(found, reverse=True), start=1):
-        taken += size
-        if number > 1 and (number > files or taken > total_bytes):
-            path.unlink(missing_ok=True)
+def sweep_abandoned(directory: Path) -> None:
+    """Remove the staging directories whose writers are surely gone, where others may be at work."""
+    for item in directory.glob(f"{_STAGING_PREFIX}*"):
+        if _STAGED.fullmatch(item.name):
+            with contextlib.suppress(OSError), _locked(item, fcntl.LOCK_NB):
+                shutil.rmtree(item, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -258,6 +248,17 @@ def lock(directory: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise RunError(f"{str(directory)!r} is in use by another process; wait for it or choose another") from error
         yield
+
+
+@contextlib.contextmanager
+def _locked(directory: Path, flags: int = 0) -> Iterator[None]:
+    """Hold the lock of a directory itself, which is not that of the right to write into it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sha256_of(path: Path) -> str:

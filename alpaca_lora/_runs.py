@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from alpaca_lora import _files
 from alpaca_lora._seals import break_seal
+from alpaca_lora._sessions import RESUMED, go_on
 from alpaca_lora.errors import ConfigError, RunError
 
 CONTRACT = "run.json"
@@ -106,8 +107,8 @@ class Entry:
 def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str, write: bool = True) -> Entry:
     """Write the contract of a new run, or check that this is the run that the directory holds.
 
-    A run may be entered to make it longer: more epochs, or a higher `max_steps`. Call it while holding the directory's
-    lock.
+    A run may be entered to make it longer: more epochs, or a higher `max_steps`. Where its data is, and what it is
+    computed with, may have changed, and is written down. Call it while holding the directory's lock.
 
     Args:
         run_dir: the run's directory.
@@ -131,13 +132,13 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str, write:
     was, now = (one.get("kind", "fine-tuning") for one in (old, contract))
     if was != now:
         raise RunError(f"{str(run_dir)!r} holds another kind of run ({was}, not {now}): give a new output_dir")
-    differences = _differences(old, contract)
-    if old.get("processes") != contract.get("processes"):  # they share the same batch in other parts
-        differences.pop("config.micro_batch_size", None)
+    differences = _deciding_differences(old, contract)
     complete, versions = (run_dir / COMPLETE).exists(), _other_versions(old, contract)
     if not differences:
         if write and not complete:
             break_seal(run_dir)
+            if (going_on := go_on(old, contract, old)) != old:
+                _files.write_json(path, going_on)
         return Entry(complete, True, () if complete else versions)
     if not _is_longer(old, contract, set(differences)):
         raise RunError(
@@ -147,7 +148,7 @@ def enter_run(run_dir: Path, contract: Mapping[str, Any], *, resume: str, write:
     if write:
         (run_dir / COMPLETE).unlink(missing_ok=True)  # first: a crash here leaves the old run, unfinished
         break_seal(run_dir)
-        _files.write_json(path, {**contract, "run_id": old.get("run_id")})
+        _files.write_json(path, go_on(old, contract, {**contract, "run_id": old.get("run_id")}))
     said = f"the run is made longer: {'; '.join(differences.values())}"
     if contract["config"].get("lr_schedule") != "constant":
         said += "; its learning rate follows the longer schedule from here on"
@@ -230,10 +231,20 @@ def _holds_work(journal: Path) -> bool:
     return bool(under_way)
 
 
+def _deciding_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """Return a sentence for each difference that decides the result, by its dotted name."""
+    found = _differences(old, new)
+    if "data.sha256" not in found:
+        found.pop("data.name", None)  # the same bytes, wherever they are now
+    if old.get("processes") != new.get("processes"):  # they share the same batch in other parts
+        found.pop("config.micro_batch_size", None)
+    return found
+
+
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return a sentence for each setting that differs, by its dotted name."""
     found: dict[str, str] = {}
-    ignored = {"environment", "decisions", "run_id", "processes"} if not prefix else set()
+    ignored = {"environment", "decisions", "run_id", "processes", RESUMED} if not prefix else set()
     if prefix == "config.":
         ignored = set(_FREE if new.get("keep_best") else _FREE | _FREE_UNLESS_BEST)
     for key in sorted({*old, *new} - ignored):

@@ -26,10 +26,20 @@ _DELETABLE = re.compile(r"(checkpoint-[0-9]+)/")
 
 
 def seal(directory: Path) -> None:
-    """Write down the digest of every file in a directory but for hidden ones; call it when all of them are there."""
+    """Write down the digest of every file in a directory but for hidden ones; call it when all of them are there.
+
+    Raises:
+        RunError: a name has a line end in it, which the format has no room for.
+    """
     names = [name for name, kind in _walk(directory) if kind == "file" and name != SEAL]
+    if broken := [name for name in names if "\n" in name]:
+        raise RunError(
+            f"{str(directory)!r} cannot be sealed: the name of the file {broken[0]!r} has a line end in it; rename the "
+            "file and give the same command again"
+        )
     lines = "".join(f"{_files.sha256_of(directory / name)}  {name}\n" for name in names)
-    _files.write_text(directory / SEAL, f"{lines}{_LAST}{_digest(lines)}\n")
+    text = f"{lines}{_LAST}{_digest(lines)}\n"
+    _files.write_bytes(directory / SEAL, text.encode("utf-8", "surrogateescape"))  # a name may be no UTF-8
 
 
 def break_seal(directory: Path) -> None:

@@ -31,6 +31,21 @@ with _files.new_directory(Path(sys.argv[1])) as staged:
     time.sleep(300)
 """
 
+SWEPT_WHILE_MADE = """
+import sys
+from pathlib import Path
+from alpaca_lora import _files
+real = _files._locked
+def late(directory, flags=0):  # somebody sweeps between the making of the directory and its lock
+    _files._locked = real
+    _files.sweep_abandoned(Path(sys.argv[1]))
+    return real(directory, flags)
+_files._locked = late
+with _files.scratch_directory(Path(sys.argv[1])) as staged:
+    (staged / "file").write_text("there")
+    print((staged / "file").read_text())
+"""
+
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -233,35 +248,42 @@ def test_sweeping_leaves_everything_but_what_writers_left(tmp_path):
     assert tree(tmp_path) == {".lock": "", "checkpoint-8": None, "checkpoint-8/weights": ""}
 
 
+@pytest.mark.parametrize("sweep", ["sweep_staging", "sweep_abandoned"])
+def test_what_a_living_process_fills_is_not_swept_and_what_a_killed_one_left_is(tmp_path, start, sweep):
+    writer = start(UNFINISHED_DIRECTORY, tmp_path / "hf")
+    (staged,) = staged_leftovers(tmp_path)
+    getattr(_files, sweep)(tmp_path)
+    assert (tmp_path / staged / "weights").read_text() == "new"
+    writer.kill()
+    writer.wait()
+    getattr(_files, sweep)(tmp_path)
+    assert tree(tmp_path) == {}
+
+
+def test_beside_others_only_directories_of_ours_are_swept(tmp_path):
+    kept = [".staging-notes/text", f".staging-{'a' * 16}", ".retired-adapter/weights", "checkpoint-8/weights"]
+    for name in (*kept, f".staging-{'b' * 16}/weights"):
+        _files.write_text(tmp_path / name, "")
+    _files.sweep_abandoned(tmp_path)
+    assert {name for name, text in tree(tmp_path).items() if text is not None} == set(kept)
+
+
+def test_a_directory_that_is_swept_before_it_is_locked_is_made_again(tmp_path, run_python):
+    done = run_python("-c", SWEPT_WHILE_MADE, tmp_path)
+    assert (done.stdout, done.stderr) == ("there\n", "")
+    assert tree(tmp_path) == {}
+
+
+def test_the_name_of_a_file_that_is_no_utf_8_comes_back_from_json(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    _files.write_json(tmp_path / "a.json", {name: "\u00e9"})
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {name: "\u00e9"}
+
+
 def test_a_checksum_is_that_of_the_bytes(tmp_path):
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert _files.sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-class TestKeepNewest:
-    """What stays in a cache."""
-
-    @pytest.fixture
-    def cache(self, tmp_path):
-        for age, name in enumerate(("new", "used", "old")):
-            _files.write_bytes(tmp_path / name, b"0123456789")
-            os.utime(tmp_path / name, (1000 - age, 1000 - age))
-        return tmp_path
-
-    @pytest.mark.parametrize(
-        ("limits", "kept"),
-        [
-            ({"files": 3, "total_bytes": 30}, {"new", "used", "old"}),
-            ({"files": 2, "total_bytes": 30}, {"new", "used"}),
-            ({"files": 3, "total_bytes": 29}, {"new", "used"}),
-            ({"files": 3, "total_bytes": 19}, {"new"}),
-            ({"files": 1, "total_bytes": 5}, {"new"}),
-        ],
-    )
-    def test_the_oldest_go_first_and_the_newest_never(self, cache, limits, kept):
-        _files.keep_newest(cache, **limits)
-        assert set(tree(cache)) == kept
 
 
 def test_the_first_of_two_that_build_the_same_directory_wins(tmp_path):

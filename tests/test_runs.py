@@ -26,6 +26,7 @@ from alpaca_lora._runs import (
     rewind_metrics,
     run_id_of,
 )
+from alpaca_lora._sessions import sessions_of
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, RunError
 
@@ -152,6 +153,33 @@ def test_all_differences_are_named_at_once(begun):
     with pytest.raises(RunError) as caught:
         enter_run(begun, configured(seed=7) | {"base_model": "x", "total_steps": 1}, resume="auto")
     assert re.findall(r"(\S+) was", str(caught.value)) == ["base_model", "config.seed", "total_steps"]
+
+
+@pytest.mark.parametrize("more", [{}, {"total_steps": 200}], ids=["the same", "longer"])
+def test_the_same_data_may_be_found_elsewhere_and_the_contract_says_where(more, begun):
+    moved = changed(data={"name": "/moved/my.jsonl", "sha256": "a" * 64}, **more)
+    assert enter_run(begun, moved, resume="auto").begun
+    assert json.loads((begun / CONTRACT).read_text()) == moved | ({"run_id": None} if more else {})
+
+
+def test_a_contract_of_a_complete_run_is_left_as_it_is(complete):
+    before = (complete / CONTRACT).read_bytes()
+    moved = changed(data={"name": "/moved/my.jsonl", "sha256": "a" * 64}, environment={"torch": "3.0"})
+    assert enter_run(complete, moved, resume="auto").complete
+    assert (complete / CONTRACT).read_bytes() == before
+
+
+def test_what_each_session_computed_with_is_written_down_once(begun):
+    elsewhere = changed(environment={"torch": "2.13.0", "threads": 8})
+    for contract in (elsewhere, WANTED, elsewhere, WANTED | {"processes": 2}, WANTED | {"total_steps": 200}):
+        enter_run(begun, contract, resume="auto")
+    found = contract_of(begun)
+    assert found["environment"] == WANTED["environment"]
+    assert sessions_of(found) == [
+        {"torch": "2.13.0", "processes": 1},
+        {"torch": "2.13.0", "threads": 8, "processes": 1},
+        {"torch": "2.13.0", "processes": 2},
+    ]
 
 
 def test_a_complete_run_refuses_other_settings_too(complete):

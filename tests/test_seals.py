@@ -106,3 +106,20 @@ def test_a_seal_that_is_broken_is_gone(copy):
     break_seal(copy)
     break_seal(copy)
     assert not (copy / SEAL).exists()
+
+
+def test_a_file_whose_name_is_no_utf_8_is_sealed(copy):
+    name = os.fsdecode(b"caf\xe9.txt")
+    (copy / name).write_text("text")
+    seal(copy)
+    assert faults(copy) == []
+    (copy / name).write_text("other")
+    assert faults(copy) == [f"{name} has changed since it was written"]
+
+
+def test_a_name_with_a_line_end_is_refused_and_nothing_is_sealed(copy):
+    break_seal(copy)
+    (copy / "a\nb").touch()
+    with pytest.raises(RunError, match=r"the name of the file 'a\\nb' has a line end in it; rename the file and give"):
+        seal(copy)
+    assert not (copy / SEAL).exists()

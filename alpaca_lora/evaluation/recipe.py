@@ -70,45 +70,49 @@ def evaluate(
         AlpacaLoraError: bad input, before anything is asked; or a directory that holds something else.
         CoverageError: the judge gave too few verdicts: the report has no win rate, and the same call goes on.
     """
-    config, run_dir = _checked(config, judge, judge_config), Path(output_dir).expanduser().resolve()
-    _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
+    config, run_dir = _checked(config, judge, judge_config, output_dir, data), Path(output_dir).expanduser().resolve()
     named = {"data": data, "against": against, "trained_on": trained_on, "tasks": tasks}
     named |= {"against_trained_on": against_trained_on, "base_model": base_model, "template": template}
     with Progress(enabled=progress) as display:
         plan = prepare_evaluation(adapter, **named, config=config, display=display)  # type: ignore[arg-type]
-        answered, found = _ask_all(plan, run_dir, display)
-    judged, missing = _compare(plan, answered, judge, run_dir / "judge", judge_config, progress)
-    result = _gather(plan, run_dir, answered, found, judged)
-    _write(plan, answered, result, _command(adapter, output_dir, named, config, judge, judge_config))
+    with _files.lock(run_dir):
+        answered, found = _ask_all(plan, run_dir, progress)
+        judged, missing = _compare(plan, answered, judge, run_dir / "judge", judge_config, progress)
+        result = _gather(plan, run_dir, answered, found, judged)
+        _write(plan, answered, result, _command(adapter, output_dir, named, config, judge, judge_config))
     if missing is not None:
         raise missing
     return result
 
 
 def _checked(
-    config: EvaluationConfig | None, judge: Teacher | None, judge_config: JudgeConfig | None
+    config: EvaluationConfig | None,
+    judge: Teacher | None,
+    judge_config: JudgeConfig | None,
+    output_dir: str | Path,
+    data: str | Path,
 ) -> EvaluationConfig:
-    """Return the settings; refuse a judge that cannot be asked before any model has answered."""
+    """Return the settings; refuse a judge that cannot be asked, or a wrong directory, before any model has answered."""
     config = config or EvaluationConfig()
     if not isinstance(config, EvaluationConfig):
         raise ConfigError(f"config must be an EvaluationConfig, got {config!r}")
     if judge is not None:
         check_judge(judge, judge_config or JudgeConfig())
+    _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
     return config
 
 
-def _ask_all(plan: Plan, run_dir: Path, display: Progress) -> tuple[dict[str, Answered], _TaskRows]:
-    """Let everybody answer, as far as the directory's journal does not know it."""
+def _ask_all(plan: Plan, run_dir: Path, show: bool) -> tuple[dict[str, Answered], _TaskRows]:
+    """Let everybody answer, as far as the journal of the directory, whose lock is held, does not know it."""
     answered: dict[str, Answered] = {}
     found: dict[str, dict[str, Any]] = {task: {} for task in plan.tasks}
-    with _files.lock(run_dir):
-        _files.sweep_staging(run_dir)
-        _runs.enter_run(run_dir, plan.contract(), resume="auto")
-        with Journal.open(run_dir / _runs.JOURNAL) as journal:
-            for item in plan.asked:
-                answered[item.name], said = _ask_one(plan, item, journal, display)
-                for task, value in said.items():
-                    found[task][item.name] = value
+    _files.sweep_staging(run_dir)
+    _runs.enter_run(run_dir, plan.contract(), resume="auto")
+    with Progress(enabled=show) as display, Journal.open(run_dir / _runs.JOURNAL) as journal:
+        for item in plan.asked:
+            answered[item.name], said = _ask_one(plan, item, journal, display)
+            for task, value in said.items():
+                found[task][item.name] = value
     return answered, found
 
 

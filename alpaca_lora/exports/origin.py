@@ -130,12 +130,15 @@ def check_output(output_dir: str | Path) -> Path:
 def new_output(output_dir: Path) -> Iterator[Path]:
     """Build an output directory that appears complete, and only where nothing has appeared meanwhile.
 
+    What a killed export left beside it, a whole model perhaps, is removed first.
+
     Yields:
         The staging directory to write into.
 
     Raises:
         ConfigError: another process has filled it.
     """
+    _files.sweep_abandoned(output_dir.resolve().parent)
     with _files.new_directory(output_dir) as staged:
         yield staged
         check_output(output_dir)

@@ -210,7 +210,8 @@ def _prove(format: str, directory: Path, origin: Origin, dtype: str, base_kl: di
                     "training there"
                 )
             raise ParityError(f"[template] the {surface.name} {fault}", code="template", tensor=None)
-    _files.write_json(directory / REPORT, parity.to_dict() | {"base_kl": base_kl})
+    made_from = {"base_kl": base_kl, "adapter_sha256": _files.sha256_of(origin.adapter_dir / WEIGHTS)}
+    _files.write_json(directory / REPORT, parity.to_dict() | made_from)
     seal(directory)
     return parity
 

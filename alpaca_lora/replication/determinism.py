@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._sessions import sessions_of
 from alpaca_lora._version import __version__
 from alpaca_lora.adapters import Sidecar, read_sidecar
 from alpaca_lora.adapters.sidecar import WEIGHTS
@@ -74,7 +75,8 @@ def _compare(directory: Path, again: Path, run: Mapping[str, Any], stored: Sidec
     names = ("rows_sha256", "total_steps", "base_fingerprint", "template")
     if difference := differing({name: here[name] for name in names}, {name: run[name] for name in names}):
         raise Unchecked(f"data, base and settings give other rows here: {difference}")
-    elsewhere = differing(_circumstances(here), _circumstances(run))
+    apart = (differing(sessions_of(here)[0], session) for session in sessions_of(run))
+    elsewhere = "; ".join(filter(None, apart))
     same = _files.sha256_of(again / "adapter" / WEIGHTS) == _files.sha256_of(directory / "adapter" / WEIGHTS)
     if same:
         other = f", although made with {elsewhere}" if elsewhere else ""
@@ -85,10 +87,6 @@ def _compare(directory: Path, again: Path, run: Mapping[str, Any], stored: Sidec
             f"{_first_difference(directory, again)}"
         )
     return _compare_losses(again, stored, elsewhere or "a GPU, which need not add up in the same order twice")
-
-
-def _circumstances(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {**run["environment"], "processes": run.get("processes", 1)}
 
 
 def _compare_losses(again: Path, stored: Sidecar, why: str) -> str:

@@ -13,10 +13,12 @@ from alpaca_lora._seals import SEAL, seal
 from alpaca_lora.replication.ahead import all_deviations, check_ahead
 from alpaca_lora.replication.figures import SESSIONS, StageFigures, read_figures
 from alpaca_lora.replication.manifest import MANIFEST, write_manifest
+from alpaca_lora.replication.origins import check_origin
 from alpaca_lora.replication.outline import Recipe
 from alpaca_lora.replication.page import render_card, render_replication
 from alpaca_lora.replication.reading import load_recipe
-from alpaca_lora.replication.stages import STAGES, Work
+from alpaca_lora.replication.stages import STAGES, Work, read_stored
+from alpaca_lora.reporting.wording import public_name
 
 __all__ = ["CARD", "RECIPE", "REPORT", "ReplicationResult", "replicate"]
 
@@ -86,18 +88,30 @@ def replicate(
         if not sealed:
             (work.root / MANIFEST).unlink(missing_ok=True)  # of what it lists, a stage is about to be done again
             _files.write_json(work.root / RECIPE, work.recipe.to_json())
+        deviations = _deviations(work)
         status = _run_stages(work)
-        deviations = all_deviations(work.recipe)
         figures = tuple(read_figures(work))
         if status == "completed" and not sealed:
             _write(work, figures, deviations)
     return ReplicationResult(work.root, status, figures, deviations, entry.notes)
 
 
+def _deviations(work: Work) -> tuple[str, ...]:
+    """Return what is done otherwise; a generation that is finished has written it down, and its files may be others."""
+    section = work.recipe.generate
+    if section is None or not STAGES["generate"].finished(work):
+        return all_deviations(work.recipe)
+    said = read_stored(work.directory("generate") / "summary.json").get("deviations", ())
+    model = section.model or ""
+    public = (text.replace(repr(model), repr(public_name(model))) for text in said)
+    return (*work.recipe.deviations, *(f"generate: {text}" for text in public))
+
+
 def _run_stages(work: Work) -> str:
     console = Console(stderr=True, highlight=False, quiet=not work.progress)
     names = work.recipe.stages
     for number, name in enumerate(names, start=1):
+        check_origin(work, name)
         where = f"stage {number} of {len(names)}: {name}"
         if STAGES[name].finished(work):
             console.print(f"{where} is done already", markup=False)

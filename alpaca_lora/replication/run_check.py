@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora._runs import COMPLETE, CONTRACT, LIBRARY, METRICS, STATUS, last_step, read_metrics
+from alpaca_lora._sessions import sessions_of
 from alpaca_lora._version import __version__
 from alpaca_lora.adapters import Sidecar, check_adapter, read_sidecar
 from alpaca_lora.adapters.sidecar import FILE_NAME
@@ -107,9 +108,8 @@ def _check_metrics(directory: Path, summary: RunSummary) -> str:
 
 def _draw_again(directory: Path, run: Mapping[str, Any], summary: RunSummary) -> str:
     """Compare the report and the model card with what the stored numbers give."""
-    version = run["environment"].get(LIBRARY)
-    if version != __version__:
-        raise Unchecked(f"drawn by alpaca-lora {version}, and this is {__version__}")
+    if others := [str(made.get(LIBRARY)) for made in sessions_of(run) if made.get(LIBRARY) != __version__]:
+        raise Unchecked(f"drawn by alpaca-lora {others[-1]}, and this is {__version__}")
     picture = "loss.png" if (directory / "loss.png").is_file() else None
     pages = {
         "report.html": render_report(summary, read_metrics(directory)),

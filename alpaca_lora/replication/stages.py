@@ -1,6 +1,6 @@
 """The stages: each is one verb of this library in a directory of its own, with the output of the one before it.
 
-A stage is resumed by its verb and finished when its own last file is there; nothing here remembers anything.
+A stage is resumed by its verb and finished when its own last file, the seal, is there; nothing here remembers anything.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from alpaca_lora import _files, _runs
-from alpaca_lora._seals import seal
+from alpaca_lora._seals import SEAL, break_seal, seal
 from alpaca_lora.curation import curate
 from alpaca_lora.errors import RunError
 from alpaca_lora.evaluation.recipe import evaluate
@@ -25,7 +25,7 @@ from alpaca_lora.teachers.selection import select_teachers
 from alpaca_lora.training import finetune
 from alpaca_lora.training.progress import Progress
 
-__all__ = ["JOINED", "STAGES", "Stage", "Work", "generation_teachers", "judge_of", "other_records"]
+__all__ = ["JOINED", "STAGES", "Stage", "Work", "generation_teachers", "judge_of", "other_records", "read_stored"]
 
 JOINED = "joined.jsonl"
 """The generated records, and after them those of `data`; in the directory of `generate`, if there are both."""
@@ -79,7 +79,7 @@ class Stage(NamedTuple):
 
 def _generated(work: Work) -> bool:
     directory = work.directory("generate")
-    done = _read(directory / "summary.json").get("status") == "completed"
+    done = read_stored(directory / "summary.json").get("status") == "completed" and (directory / SEAL).exists()
     return done and (not work.recipe.data or (directory / JOINED).exists())
 
 
@@ -92,6 +92,7 @@ def _generate(work: Work) -> str:
     )
     if result.status == "completed" and work.recipe.data:
         others = other_records(work)
+        break_seal(directory)
         save_records([*load_records(result.records), *others], directory / JOINED)
         seal(directory)
     return result.status
@@ -137,7 +138,7 @@ def _curate(work: Work) -> str:
 
 
 def _finetuned(work: Work) -> bool:
-    return (work.directory("finetune") / _runs.COMPLETE).exists()
+    return all((work.directory("finetune") / name).exists() for name in (_runs.COMPLETE, SEAL))
 
 
 def _finetune(work: Work) -> str:
@@ -153,9 +154,10 @@ def _finetune(work: Work) -> str:
 
 
 def _evaluated(work: Work) -> bool:
-    found = _read(work.directory("evaluate") / "results.json")
+    directory = work.directory("evaluate")
+    found = read_stored(directory / "results.json")
     asked = work.recipe.evaluate is not None and work.recipe.evaluate.judge is not None
-    return bool(found) and (found.get("judge") is not None or not asked)
+    return bool(found) and (directory / SEAL).exists() and (found.get("judge") is not None or not asked)
 
 
 def _evaluate(work: Work) -> str:
@@ -169,6 +171,7 @@ def _evaluate(work: Work) -> str:
         work.directory("evaluate"),
         data=work.evaluation_data,
         against=section.against,
+        trained_on=work.training_data,  # the run names where it was, and the directory may have moved
         tasks=section.tasks,
         judge=judge_of(section),
         judge_config=section.judge_config if section.judge else None,
@@ -234,7 +237,7 @@ def judge_of(section: EvaluateSection) -> Teacher | None:
     return judge
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_stored(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; empty where there is none.
 
     Raises:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files
+from alpaca_lora._exhaustion import require_space
 from alpaca_lora._runs import run_id_of
 from alpaca_lora.errors import DiskFullError, RunError
 
@@ -192,7 +193,7 @@ def rotate_if_full(run_dir: Path, needed_bytes: int, best_step: int | None, run_
         DiskFullError: that was not enough.
     """
     try:
-        _files.require_space(run_dir, needed_bytes)
+        require_space(run_dir, needed_bytes)
     except DiskFullError:
         rotate(run_dir, 1, best_step, run_id)
-        _files.require_space(run_dir, needed_bytes)
+        require_space(run_dir, needed_bytes)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from alpaca_lora import _files, _runs
-from alpaca_lora._exhaustion import is_out_of_memory
+from alpaca_lora._exhaustion import is_out_of_memory, require_space
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.training import ranks
 from alpaca_lora.training.checkpoints import STATE, choose_checkpoint, list_checkpoints
@@ -141,7 +141,7 @@ def _attempt(
         recorder.tokens = trainer.real_tokens
         missing = max(0, config.save_limit + _SAVE_EXTRA - len(list_checkpoints(run_dir)))
         try:
-            _files.require_space(run_dir, trainer.checkpoint_bytes * missing)
+            require_space(run_dir, trainer.checkpoint_bytes * missing)
             with interruption.armed():
                 if is_due(run):
                     rehearse(trainer)

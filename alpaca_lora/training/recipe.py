@@ -11,7 +11,7 @@ from transformers import set_seed
 
 from alpaca_lora import _files, _runs
 from alpaca_lora._exhaustion import is_disk_full
-from alpaca_lora._seals import SEAL, seal
+from alpaca_lora._seals import SEAL, break_seal, seal
 from alpaca_lora.adapters import (
     Sidecar,
     adapter_tensors,
@@ -150,6 +150,7 @@ def _recorded(run_dir: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        break_seal(run_dir)  # a signal may come when it is written already
         stopped = isinstance(error, KeyboardInterrupt | DivergenceError)
         _runs.record_status(run_dir, "stopped" if stopped else "failed", f"{type(error).__name__}: {error}")
         if is_disk_full(error) and not isinstance(error, DiskFullError):

@@ -94,7 +94,7 @@ class RowCache:
         content = _pack(*encoded)
         try:
             _files.write_bytes(self._path(key), _seal(key, content) + content)
-            _files.keep_newest(self.directory, files=_FILES, total_bytes=_TOTAL_BYTES)
+            keep_newest(self.directory, files=_FILES, total_bytes=_TOTAL_BYTES)
         except OSError as error:
             self.notes.append(f"encoded rows cannot be kept for the next run ({error})")
 
@@ -129,6 +129,27 @@ def open_cache(
         [__version__, *_code(), *map(metadata.version, ("tokenizers", "transformers"))],
     ]
     return RowCache(directory, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
+
+
+def keep_newest(directory: Path, *, files: int, total_bytes: int) -> None:
+    """Remove from a cache what was not used for longest, until it holds no more than it may.
+
+    A file counts as used when its modification time says so. Other processes may read and remove at the same time.
+
+    Args:
+        directory: holds files only.
+        files: how many may stay.
+        total_bytes: how much they may take together; the newest one stays in any case.
+    """
+    found = []
+    for path in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+    taken = 0
+    for number, (_, size, path) in enumerate(sorted(found, reverse=True), start=1):
+        taken += size
+        if number > 1 and (number > files or taken > total_bytes):
+            path.unlink(missing_ok=True)
 
 
 def _code() -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alpaca_lora import OpenAITeacher
+from alpaca_lora import OpenAITeacher, verify
 from alpaca_lora.config import JudgeConfig
 from alpaca_lora.errors import ConfigError, CoverageError, ModelError, RecordError, RunError
 from alpaca_lora.evaluation import ModelOutput, load_annotations, load_model_outputs, save_model_outputs
@@ -257,6 +257,34 @@ def test_a_judge_gives_a_win_rate_a_plot_and_the_rows_that_tell_most(run):
     assert "judged by ruler" in page
     assert "Few rows: 8 comparisons tell 50 % from 92.5 %, four times in five." in page
     assert "comparisons tell" not in run("nobody asked").report.read_text(encoding="utf-8")
+
+
+def test_nobody_else_enters_while_the_judge_is_asked(run, tmp_path):
+    refused = []
+
+    class Impatient(LikesLength):
+        async def answer(self, request):
+            if not refused:
+                with pytest.raises(RunError, match="is in use by another process") as caught:
+                    run()
+                refused.append(caught.value)
+            return await super().answer(request)
+
+    run(judge=Impatient())
+    assert len(refused) == 1
+    assert json.loads((tmp_path / "out/results.json").read_text(encoding="utf-8"))["judge"] is not None
+    assert verify(tmp_path / "out", progress=False).failure is None
+
+
+def test_what_a_kill_left_unwritten_is_written_without_asking_again(run, tmp_path, monkeypatch):
+    whole = run(judge=LikesLength())
+    results = whole.results.read_bytes()
+    for name in ("report.html", "SHA256SUMS"):
+        (tmp_path / "out" / name).unlink()
+    monkeypatch.setattr("alpaca_lora.evaluation.subjects.load_base_model", None)  # everything is in the journals
+    monkeypatch.setattr(LikesLength, "answer", None)
+    assert run(judge=LikesLength()).results.read_bytes() == results
+    assert verify(tmp_path / "out", progress=False).failure is None
 
 
 def test_without_enough_verdicts_there_is_a_report_but_no_win_rate(run, tmp_path):

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from alpaca_lora import export, merge_adapter
+from alpaca_lora._files import sha256_of
 from alpaca_lora.errors import ConfigError, EmptyAdapterError, ExportError, MissingDependencyError, ParityError
 from alpaca_lora.exports import FORMATS, check_templates, read_contract
 from alpaca_lora.exports.origin import resolve
@@ -106,12 +107,16 @@ def test_templates_are_checked_in_artefacts_of_ours_only(adapter, base, tmp_path
 @pytest.mark.slow
 def test_an_export_is_proved_reported_and_complete(adapter, tmp_path):
     stages = []
+    left = tmp_path / f".staging-{'a' * 16}"  # by one that was killed
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
     result = export("hf", adapter, tmp_path / "out", progress=stages.append)
     assert result.parity.max_logit_delta < 1e-5
     assert (result.dtype, result.parity.agreement, result.base_kl) == ("f32", 1, {})
     report = json.loads((tmp_path / "out" / "parity.json").read_text())
     assert report["max_logit_delta"] == result.parity.max_logit_delta
     assert report["limits"]["agreement"] == 0.99
+    assert report["adapter_sha256"] == sha256_of(adapter / "adapter_model.safetensors")
     assert stages == ["merging", "merged 21 of 21 weights", "comparing with the adapter on its base"]
     assert read_contract(tmp_path / "out").merged_into == "original"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

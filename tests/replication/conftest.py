@@ -113,6 +113,23 @@ def replicated(place, tiny_base, curation, assess):
     return root
 
 
+@pytest.fixture(scope="session")
+def carried_out(place, tiny_base, generation):
+    """A recipe without a teacher and the replication that it gave; it takes a while too."""
+    from alpaca_lora import replicate
+
+    recipe = {
+        "name": "small",
+        "data": str(generation / "records.jsonl"),
+        "curate": {},
+        "finetune": TRAINED | {"base_model": str(tiny_base), "kernels": {"compiled": False}},
+        "evaluate": {"max_new_tokens": 8, "resamples": 100},
+        "export": {"format": "hf"},
+    }
+    assert replicate(recipe, place / "carried_out").status == "completed"
+    return SimpleNamespace(recipe=recipe, root=place / "carried_out")
+
+
 def write_manifest(root):
     """Write what `replicate` writes around its stages."""
     stages = [

@@ -1,5 +1,6 @@
 """A run that is trained again gives the same bytes; what does not is told from what could not be told."""
 
+import json
 import re
 
 import pytest
@@ -40,6 +41,18 @@ def test_an_adapter_that_the_contract_does_not_give_is_found(run, rewrite):
     elsewhere = trained_again(run)
     assert elsewhere.outcome == "passed"
     assert re.search(r"losses within 0\.04\d* nats per token \(0\.05 allowed\); bytes differ: torch", elsewhere.found)
+
+
+def test_a_run_that_went_on_elsewhere_need_only_come_near(run, rewrite):
+    from safetensors.torch import load_file, save_file
+
+    weights = run / "adapter/adapter_model.safetensors"
+    save_file({name: t * (1 + 1e-6) for name, t in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    contract = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    session = contract["environment"] | {"threads": contract["environment"]["threads"] + 1, "processes": 1}
+    rewrite(run / "run.json", lambda it: it.update(resumed_with=[session]))
+    found = trained_again(run)
+    assert (found.outcome, "bytes differ: threads " in found.found) == ("passed", True)
 
 
 def test_without_its_data_nothing_is_claimed(run, rewrite):

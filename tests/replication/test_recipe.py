@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,23 @@ def test_a_stage_that_was_deleted_is_done_again_and_sealed_anew(records, tmp_pat
     assert replicate(records, tmp_path / "run").status == "completed"
     assert (tmp_path / "run/replication.json").stat().st_mtime_ns > manifest
     assert found_in(tmp_path / "run").failure is None
+
+
+@pytest.mark.parametrize("undone", [(), ("2-curate", "SHA256SUMS", "report.html", "README.md")])
+def test_what_was_generated_from_is_told_as_it_was_then(undone, records, tmp_path):
+    packaged = Path(alpaca_lora.__file__).parent.joinpath("selfinstruct/seeds.jsonl").read_text(encoding="utf-8")
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text("".join(packaged.splitlines(keepends=True)[:20]), encoding="utf-8")
+    recipe = records | {"generate": records["generate"] | {"seeds": str(seeds)}}
+    first = replicate(recipe, tmp_path / "run")
+    assert any("(20)" in text for text in first.deviations)
+    for name in undone:
+        place = tmp_path / "run" / name
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    seeds.unlink()
+    again = replicate(recipe, tmp_path / "run")
+    assert (again.status, again.deviations) == ("completed", first.deviations)
+    assert "(20)" in (tmp_path / "run/README.md").read_text(encoding="utf-8")
 
 
 def test_what_a_later_stage_would_refuse_is_refused_before_anything_is_done(whole, tmp_path, server):

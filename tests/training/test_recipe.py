@@ -5,10 +5,13 @@ import time
 from hashlib import sha256
 
 import pytest
+import torch
 
-from alpaca_lora import Record
+from alpaca_lora import Record, _files
+from alpaca_lora._seals import SEAL, read_seal, seal, seal_faults
 from alpaca_lora.adapters import check_adapter, read_sidecar
 from alpaca_lora.errors import ConfigError, EncodingError, NonFiniteLossError, RecordError, RunError
+from alpaca_lora.training import recipe
 from alpaca_lora.training.checkpoints import fault_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_gates")]
@@ -89,6 +92,11 @@ class TestRepeat:
         again = run_tiny(finished.output_dir)
         assert again.summary == finished.summary
         assert {p: p.stat().st_mtime_ns for p in before} == before
+
+    def test_what_an_export_is_writing_into_the_run_stays(self, finished, run_tiny):
+        with _files.scratch_directory(finished.output_dir) as staged:
+            run_tiny(finished.output_dir)
+            assert staged.is_dir()
 
     @pytest.mark.catalogue(42)
     def test_other_data_may_not_enter(self, finished, run_tiny):
@@ -174,6 +182,38 @@ class TestResume:
             "checkpoint-5",
         }
         assert digest(result) == digest(finished)
+
+    def test_another_number_of_threads_is_written_down(self, interrupted, run_tiny):
+        before = (interrupted / "run.json").read_bytes()
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        try:
+            run_tiny(interrupted)
+        finally:
+            torch.set_num_threads(torch.get_num_threads() - 1)
+        contract, first = (json.loads(text) for text in ((interrupted / "run.json").read_bytes(), before))
+        (later,) = contract.pop("resumed_with")
+        assert contract == first
+        assert later == first["environment"] | {"threads": first["environment"]["threads"] + 1, "processes": 1}
+
+    def test_the_same_machine_leaves_the_contract_as_it_is(self, interrupted, run_tiny):
+        before = (interrupted / "run.json").read_bytes()
+        run_tiny(interrupted)
+        assert (interrupted / "run.json").read_bytes() == before
+
+    def test_a_signal_after_the_seal_leaves_none_and_the_next_call_sets_it(self, interrupted, run_tiny, monkeypatch):
+        def seal_and_be_stopped(run):
+            seal(run)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as late:
+            late.setattr(recipe, "seal", seal_and_be_stopped)
+            with pytest.raises(KeyboardInterrupt):
+                run_tiny(interrupted)
+        assert json.loads((interrupted / "status.json").read_text())["status"] == "stopped"
+        assert not (interrupted / SEAL).exists()
+        run_tiny(interrupted)
+        assert json.loads((interrupted / "status.json").read_text())["status"] == "completed"
+        assert list(seal_faults(interrupted, read_seal(interrupted))) == []
 
     def test_never_refuses_a_directory_with_a_run(self, interrupted, run_tiny):
         with pytest.raises(RunError, match="resume is 'never'"):

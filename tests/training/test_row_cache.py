@@ -16,7 +16,7 @@ from alpaca_lora.training.dataset import build_dataset, encode_split
 from alpaca_lora.training.encoding import EncodedRow
 from alpaca_lora.training.preparation import prepare
 from alpaca_lora.training.progress import Progress
-from alpaca_lora.training.row_cache import open_cache
+from alpaca_lora.training.row_cache import keep_newest, open_cache
 from alpaca_lora.training.rows import gather_rows
 
 RECORDS = [Record(f"Say {n}.", "", f"{n} " * (1 + n % 40), origin=f"d.json:{n}") for n in range(1, 1201)]
@@ -224,6 +224,31 @@ def test_there_is_a_bound_to_what_is_kept(open_at, encode, monkeypatch):
     for length in (100, 110, 120, 130):
         encode(open_at(), FinetuneConfig(max_length=length, overlong="truncate_output"))
     assert len(files(open_at())) == 2
+
+
+class TestKeepNewest:
+    """What stays in a cache."""
+
+    @pytest.fixture
+    def cache(self, tmp_path):
+        for age, name in enumerate(("new", "used", "old")):
+            (tmp_path / name).write_bytes(b"0123456789")
+            os.utime(tmp_path / name, (1000 - age, 1000 - age))
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        ("limits", "kept"),
+        [
+            ({"files": 3, "total_bytes": 30}, {"new", "used", "old"}),
+            ({"files": 2, "total_bytes": 30}, {"new", "used"}),
+            ({"files": 3, "total_bytes": 29}, {"new", "used"}),
+            ({"files": 3, "total_bytes": 19}, {"new"}),
+            ({"files": 1, "total_bytes": 5}, {"new"}),
+        ],
+    )
+    def test_the_oldest_go_first_and_the_newest_never(self, cache, limits, kept):
+        keep_newest(cache, **limits)
+        assert {path.name for path in cache.iterdir()} == kept
 
 
 class TestRun:
