@@ -18,7 +18,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCrit
 from transformers.generation.streamers import BaseStreamer
 
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.models.hardware import kept_random_state
+from alpaca_lora.models.hardware import kept_random_state, seed_random_state
 from alpaca_lora.models.tokenizer import encode_prompt, stop_ids
 
 _turn = threading.Lock()
@@ -271,7 +271,7 @@ def _answering(model: Any, seed: int | None, *, adapted: bool) -> Iterator[None]
         adapters = contextlib.nullcontext() if adapted else model.disable_adapter()
         with adapters, torch.no_grad(), kept_random_state(model.device, enabled=seed is not None):
             if seed is not None:
-                torch.manual_seed(seed)
+                seed_random_state(model.device, seed)
             yield
     finally:
         causal.generation_config = defaults
