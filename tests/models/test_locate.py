@@ -171,7 +171,7 @@ FOUR_BITS = {"model_type": "llama", "quantization_config": {"quant_method": "bit
 
 
 @pytest.mark.parametrize(
-    ("config", "said"), [(GEMMA3, "is a multimodal model"), (FOUR_BITS, r"is quantised already \('bitsandbytes'\)")]
+    ("config", "said"), [(GEMMA3, "is a multimodal model"), (FOUR_BITS, r"has quantization_config \('bitsandbytes'\)")]
 )
 def test_of_a_model_on_the_hub_that_is_refused_nothing_but_its_config_is_fetched(config, said, tmp_path, monkeypatch):
     commit, cache = "0" * 40, tmp_path / "models--some-org--model"
