@@ -9,6 +9,11 @@ _FULL_IN_WORDS = re.compile(
 )
 """What safetensors, tokenizers, NumPy and torch say, whose errors carry no number."""
 
+_NO_MEMORY_IN_WORDS = re.compile(
+    r"[\w.]*(MemoryError|OutOfMemoryError)\b|RuntimeError: .*can't allocate memory", re.DOTALL
+)
+"""How the last line of a traceback begins; the second is torch's on a CPU."""
+
 
 def is_disk_full(error: BaseException) -> bool:
     """Tell whether an error means that there is no room to write."""
@@ -17,8 +22,9 @@ def is_disk_full(error: BaseException) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that there is no memory; torch's are known by name, so that nobody need import it."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
-    )
+    return isinstance(error, MemoryError) or says_out_of_memory(f"{type(error).__name__}: {error}")
+
+
+def says_out_of_memory(line: str) -> bool:
+    """Tell whether the last line of a traceback is that of such an error."""
+    return bool(_NO_MEMORY_IN_WORDS.match(line))
