@@ -13,8 +13,13 @@ _FULL_IN_WORDS = re.compile(
 )
 """What safetensors, tokenizers, NumPy and torch say, whose errors carry no number."""
 
-_NO_MEMORY_IN_WORDS = re.compile(r"can't allocate memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch says of main memory, the CUDA driver of a card, and cuBLAS of its workspace there."""
+_NO_MEMORY_IN_WORDS = re.compile(
+    r"[\w.]*(MemoryError|OutOfMemoryError)\b"
+    r"|(RuntimeError|[\w.]*AcceleratorError): .*"
+    r"(can't allocate memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED)",
+    re.DOTALL,
+)
+"""How the last line of a traceback begins; torch says so of main memory, of a card, and of cuBLAS's workspace there."""
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -24,11 +29,12 @@ def is_disk_full(error: BaseException) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that there is no memory; torch's are known by name, so that nobody need import it."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and bool(_NO_MEMORY_IN_WORDS.search(str(error))))
-    )
+    return isinstance(error, MemoryError) or says_out_of_memory(f"{type(error).__name__}: {error}")
+
+
+def says_out_of_memory(line: str) -> bool:
+    """Tell whether the last line of a traceback is that of such an error."""
+    return bool(_NO_MEMORY_IN_WORDS.match(line))
 
 
 def require_space(directory: Path, needed_bytes: int) -> None:

@@ -142,11 +142,12 @@ class ParityError(ExportError):
     Attributes:
         code: kind of fault, as `not-merged`; see `exports.diagnosis`.
         tensor: the first tensor that differs, None where weights are not the cause.
+        shortfall: how far the logits are from what was asked for, where the weights are right; else empty.
     """
 
-    def __init__(self, message: str, *, code: str = "", tensor: str | None = None) -> None:
+    def __init__(self, message: str, *, code: str = "", tensor: str | None = None, shortfall: str = "") -> None:
         super().__init__(message)
-        self.code, self.tensor = code, tensor
+        self.code, self.tensor, self.shortfall = code, tensor, shortfall
 
 
 class TeacherError(AlpacaLoraError, RuntimeError):

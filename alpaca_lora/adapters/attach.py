@@ -7,17 +7,21 @@ adapters in float32 whatever the base is held in, because small updates vanish i
 import contextlib
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, replace_lora_weights_loftq
 from peft.optimizers import create_loraplus_optimizer
 from peft.tuners.lora import LoraLayer
+from peft.utils.integrations import dequantize_module_weight
+from safetensors import safe_open
 
 from alpaca_lora.config import LoraSettings
 from alpaca_lora.errors import ConfigError, ModelError
 
 _PISSA: Any = "pissa_niter_16"
+_PREFIX = "base_model.model."
 
 
 def attach_adapter(model: Any, settings: LoraSettings, *, base_dir: str) -> PeftModel:
@@ -51,7 +55,7 @@ def attach_adapter(model: Any, settings: LoraSettings, *, base_dir: str) -> Peft
         adapted = get_peft_model(model, config)
     if settings.init == "loftq":
         replace_lora_weights_loftq(adapted, model_path=f"{base_dir}/model.safetensors")
-        _take_out_scale(adapted)
+        _take_out_scale(adapted, base_dir)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -59,12 +63,30 @@ def attach_adapter(model: Any, settings: LoraSettings, *, base_dir: str) -> Peft
 
 
 @torch.no_grad()
-def _take_out_scale(adapted: PeftModel) -> None:
-    """Divide the B matrices by the scale of their layer, which PEFT 0.21 leaves out: LoftQ would correct twice."""
-    for module in adapted.modules():
-        if isinstance(module, LoraLayer):
-            for name, up in module.lora_B.items():
-                up.weight /= module.scaling[name]
+def _take_out_scale(adapted: PeftModel, base_dir: str) -> None:
+    """Divide the B matrices by the scale of their layer if PEFT left it out, as 0.21 does: LoftQ would correct twice.
+
+    Whether it did is seen in the first layer. Delete when pyproject.toml asks for a PEFT that divides by itself.
+    """
+    layers = {name: module for name, module in adapted.named_modules() if isinstance(module, LoraLayer)}
+    name, layer = next(iter(layers.items()))
+    scaled: torch.Tensor = layer.get_delta_weight("default")  # type: ignore[attr-defined]  # of every kind of layer
+    held = dequantize_module_weight(layer.get_base_layer()).to(scaled)
+    error = _stored_weight(Path(base_dir), f"{name.removeprefix(_PREFIX)}.weight").to(scaled) - held
+    if (error - scaled / layer.scaling["default"]).norm() < (error - scaled).norm():
+        for module in layers.values():
+            module.lora_B["default"].weight /= module.scaling["default"]
+
+
+def _stored_weight(base_dir: Path, name: str) -> torch.Tensor:
+    """Return a weight as the base's files hold it; old ones leave out the first part of its name."""
+    for path in sorted(base_dir.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for stored in file.keys():  # noqa: SIM118
+                if f".{name}".endswith(f".{stored}"):
+                    tensor: torch.Tensor = file.get_tensor(stored)
+                    return tensor
+    raise ModelError(f"{str(base_dir)!r} has no tensor {name!r}: load the base with transformers and save it again")
 
 
 @contextlib.contextmanager

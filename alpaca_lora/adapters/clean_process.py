@@ -1,18 +1,19 @@
 """Python code in a process that has nothing of this one: the only proof that files hold all that they need."""
 
 import os
-import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 
+from alpaca_lora._exhaustion import says_out_of_memory
 from alpaca_lora.errors import AlpacaLoraError, MissingDependencyError
 
 __all__ = ["run_in_clean_process"]
 
-_EXHAUSTED = re.compile(r"[\w.]*(MemoryError|OutOfMemoryError)\b|RuntimeError: .*can't allocate memory")
-_KILLED = -9
 _MISSING = f"{MissingDependencyError.__module__}.{MissingDependencyError.__name__}: "
+_KILLED = f"it was ended by signal {signal.SIGKILL:d}, mostly for lack of memory"
+_FREE = "free some and try again"
 
 
 def run_in_clean_process(code: str, *arguments: str, failed: Callable[[str], AlpacaLoraError]) -> str:
@@ -26,7 +27,7 @@ def run_in_clean_process(code: str, *arguments: str, failed: Callable[[str], Alp
     Raises:
         AlpacaLoraError: the process failed.
         MissingDependencyError: this machine lacks a package, which says nothing of the files.
-        MemoryError: nor does it when there was no memory for them.
+        MemoryError: nor does it when there was no memory for them; said in the words of `failed`.
     """
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-P", "-c", code, *arguments]
@@ -35,7 +36,9 @@ def run_in_clean_process(code: str, *arguments: str, failed: Callable[[str], Alp
         lines = result.stderr.strip().splitlines() or [f"it ended with {result.returncode} and no message"]
         if lines[-1].startswith(_MISSING):
             raise MissingDependencyError(lines[-1].removeprefix(_MISSING))
-        if result.returncode == _KILLED or _EXHAUSTED.match(lines[-1]):
-            raise MemoryError("out of memory in a clean process") from failed(lines[-1])
+        if result.returncode == -signal.SIGKILL:
+            raise MemoryError(f"{failed(_KILLED)}: {_FREE}")
+        if says_out_of_memory(lines[-1]):
+            raise MemoryError(f"{failed(lines[-1])}: {_FREE}")
         raise failed(lines[-1])
     return result.stdout

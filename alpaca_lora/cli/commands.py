@@ -40,7 +40,7 @@ def finetune(arguments: list[str]) -> int:
     from alpaca_lora.training import finetune as train
 
     result = train(*run, config=config, progress=not flags["quiet"])
-    for note in result.notes:
+    for note in result.notes if flags["quiet"] else ():  # else they were shown when they came
         print(f"note: {visible(note)}", file=sys.stderr)
     print(result.adapter_dir if flags["quiet"] else render_summary(result.summary))
     return 0

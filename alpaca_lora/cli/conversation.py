@@ -40,6 +40,12 @@ class AdapterOptions:
     force_template: tyro.conf.FlagCreatePairsOff[bool] = False
     """Ask with --template although the adapter was trained with another."""
 
+    precision: Annotated[str | None, text_flag("bf16|fp16|fp32", "that of the training")] = None
+    """Number format of the base model."""
+
+    quantization: Annotated[str | None, text_flag("none|nf4", "as in training")] = None
+    """How the linear layers of the base model are held; nf4 holds them in 4 bits."""
+
     def load(self) -> "Assistant":
         """Load the adapter on its base model."""
         from alpaca_lora.serving import load
@@ -49,6 +55,8 @@ class AdapterOptions:
             base_model=self.base_model,
             template=self.template,
             force_template=self.force_template,
+            precision=self.precision,  # type: ignore[arg-type]  # any text: `load` says which there are
+            quantization=self.quantization,  # type: ignore[arg-type]
         )
 
 

@@ -65,7 +65,9 @@ class _Common:
 class MergeOptions(_Common):
     """The flags of `merge`."""
 
-    dtype: Annotated[str | None, text_flag("f32|f16|bf16", "the base's own")] = None
+    dtype: Annotated[
+        str | None, text_flag("f32|f16|bf16", "the base's own, or f16 where bf16 rounds the adapter away")
+    ] = None
     """Number format of the weights."""
 
     adapter: _Directory
@@ -184,6 +186,8 @@ def _finish(result: "ExportResult", options: _Common) -> int:
         f"parity: {parity.agreement:.1%} of {parity.positions} greedy tokens, largest logit difference "
         f"{parity.max_logit_delta:.3g}, KL {parity.mean_kl:.3g}; {parity.tensors} weights compared ({result.dtype})"
     )
+    if result.note:
+        print(f"note: {result.note}", file=sys.stderr)
     print(result.directory)
     if options.push:
         from alpaca_lora.exports.hub import push

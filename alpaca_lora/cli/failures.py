@@ -45,6 +45,8 @@ def explain(error: BaseException, command: str) -> int:
     if any(map(is_disk_full, _causes(error))):
         return _say(f"error: the disk is full: make room and try again{resume}", 4)
     if any(map(is_out_of_memory, _causes(error))):
+        if type(error) is MemoryError and str(error):  # of a clean process, which says more than an allocator
+            return _say(f"error: {error}{resume}", 4)
         return _say(f"error: out of memory{_LESS_MEMORY if training else ''}{resume}", 4)
     if isinstance(error, CoverageError):
         return _say(f"error: {error}", 3)

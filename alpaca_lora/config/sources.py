@@ -7,6 +7,7 @@ from typing import Any
 from alpaca_lora.config.faults import Place
 from alpaca_lora.config.packaged import PRESETS
 from alpaca_lora.config.rules import as_method
+from alpaca_lora.config.sections import Settings
 from alpaca_lora.config.yaml_files import read_settings
 from alpaca_lora.errors import ConfigError
 
@@ -46,6 +47,8 @@ def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
         under, over = merged.get(name, {}), value
         if name == "quantization":
             under, over = as_method(under), as_method(over)
+        if isinstance(under, Settings):
+            under = under.model_dump(exclude_unset=True)
         if name in _SECTIONS and isinstance(over, Mapping):
             merged[name] = {**under, **over} if isinstance(under, Mapping) else under  # which is refused as it stands
         else:
@@ -58,13 +61,13 @@ def overridden(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
 
     Args:
         values: settings by name, sections as mappings.
-        overrides: settings that win, by dotted name: {"lora.rank": 8}.
+        overrides: settings that win, by dotted name: {"lora.rank": 8}; they win over a section given whole, too.
 
     Returns:
         The union.
     """
     merged = dict(values)
-    for name, value in overrides.items():
+    for name, value in sorted(overrides.items(), key=lambda item: "." in item[0]):
         section, _, setting = name.rpartition(".")
         merged = overlaid(merged, {section: {setting: value}} if section else {setting: value})
     return merged

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._paths import check_paths
 from alpaca_lora._seals import seal
 from alpaca_lora._version import __version__
 from alpaca_lora.curation.catalog import RULES
@@ -83,7 +84,7 @@ def curate(
         ConfigError: the directory holds something else.
         RunError: the findings to be replayed are of other data, repairs or another version.
     """
-    _check_types(settings, against)
+    _check_types(settings, against, output_dir)
     target = _check_directory(Path(output_dir).expanduser(), source)
     loaded = read_dataset(source, column_map=column_map, allow_empty_output=True)
     sets = {str(path): read_set(path, column_map) for path in against}
@@ -153,12 +154,15 @@ def _totals(decisions: Sequence[Decision]) -> dict[str, int]:
     }
 
 
-def _check_types(settings: CurationSettings, against: Sequence[str | os.PathLike[str]]) -> None:
+def _check_types(
+    settings: CurationSettings, against: Sequence[str | os.PathLike[str]], output_dir: str | os.PathLike[str]
+) -> None:
     """Refuse what would be taken for something else: a mapping for settings, the letters of a path for files."""
     if not isinstance(settings, CurationSettings):
         raise ConfigError(f"settings must be CurationSettings, got {settings!r}")
     if isinstance(against, str | bytes | os.PathLike):
         raise ConfigError(f"against must be a list of files, got {against!r}: put it into brackets")
+    check_paths(output_dir=output_dir)
 
 
 def _check_directory(target: Path, source: Source) -> Path:

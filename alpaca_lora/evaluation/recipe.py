@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._paths import check_paths
 from alpaca_lora._seals import seal
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
 from alpaca_lora.config.spelling import as_flags
@@ -70,7 +71,7 @@ def evaluate(
         AlpacaLoraError: bad input, before anything is asked; or a directory that holds something else.
         CoverageError: the judge gave too few verdicts: the report has no win rate, and the same call goes on.
     """
-    config, run_dir = _checked(config, judge, judge_config, output_dir, data), Path(output_dir).expanduser().resolve()
+    config, run_dir = _checked(config, judge, judge_config), _checked_directory(adapter, output_dir, data)
     named = {"data": data, "against": against, "trained_on": trained_on, "tasks": tasks}
     named |= {"against_trained_on": against_trained_on, "base_model": base_model, "template": template}
     with Progress(enabled=progress) as display:
@@ -86,20 +87,22 @@ def evaluate(
 
 
 def _checked(
-    config: EvaluationConfig | None,
-    judge: Teacher | None,
-    judge_config: JudgeConfig | None,
-    output_dir: str | Path,
-    data: str | Path,
+    config: EvaluationConfig | None, judge: Teacher | None, judge_config: JudgeConfig | None
 ) -> EvaluationConfig:
-    """Return the settings; refuse a judge that cannot be asked, or a wrong directory, before any model has answered."""
+    """Return the settings; refuse a judge that cannot be asked before any model has answered."""
     config = config or EvaluationConfig()
     if not isinstance(config, EvaluationConfig):
         raise ConfigError(f"config must be an EvaluationConfig, got {config!r}")
     if judge is not None:
         check_judge(judge, judge_config or JudgeConfig())
-    _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
     return config
+
+
+def _checked_directory(adapter: str | Path, output_dir: str | Path, data: str | Path) -> Path:
+    """Return the directory of the evaluation; refuse one that holds something else."""
+    check_paths(adapter=adapter, output_dir=output_dir, data=data)
+    _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
+    return Path(output_dir).expanduser().resolve()
 
 
 def _ask_all(plan: Plan, run_dir: Path, show: bool) -> tuple[dict[str, Answered], _TaskRows]:

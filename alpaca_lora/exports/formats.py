@@ -10,7 +10,6 @@ import torch
 from alpaca_lora._optional import require
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.exports import adapter, gguf, gguf_adapter, gguf_reading, hf, llama_cpp, meta, ollama
-from alpaca_lora.exports.llama_cpp import find_program
 from alpaca_lora.exports.surfaces import Surface, hf_surfaces
 
 __all__ = ["FORMATS", "Base", "Format", "find_format"]
@@ -55,8 +54,12 @@ class Format:
     """What it is written from: a merged model as `hf` writes it, or an adapter directory; then `write` also takes the
     base model's, as `base_dir`."""
 
-    def check_tools(self, dtype: str | None, llama_cpp: str | Path | None) -> None:
+    def check_tools(self, dtype: str | None, root: str | Path | None) -> None:
         """Look for what writing needs beside this library, before anything is merged.
+
+        Args:
+            dtype: number format that is asked for.
+            root: where llama.cpp is; None looks for it.
 
         Raises:
             MissingDependencyError: a package is not installed.
@@ -65,8 +68,7 @@ class Format:
         if self.package:
             require(self.package, extra=self.package)
         if dtype in self.by_llama_cpp:
-            place = Path(llama_cpp) if llama_cpp else None
-            find_program("llama-quantize", f"only it writes {dtype}", place)
+            llama_cpp.find_quantiser(dtype, Path(root) if root else None)
 
 
 _SAFETENSORS = ("f32", "f16", "bf16")

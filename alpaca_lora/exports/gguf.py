@@ -26,7 +26,7 @@ from alpaca_lora._optional import require
 from alpaca_lora.errors import ModelError
 from alpaca_lora.exports.contract import Contract, read_contract
 from alpaca_lora.exports.gguf_vocabulary import read_vocabulary
-from alpaca_lora.exports.llama_cpp import convert_model, find_program, quantise_model
+from alpaca_lora.exports.llama_cpp import convert_model, find_quantiser, quantise_model
 from alpaca_lora.exports.weights import WeightFiles
 from alpaca_lora.models import load_tokenizer
 
@@ -96,7 +96,7 @@ def write_gguf(
     if dtype in FILE_TYPES:
         _write_plain(source, path, dtype, llama_cpp, written)
         return
-    find_program("llama-quantize", f"only it writes {dtype}", llama_cpp)
+    find_quantiser(dtype, llama_cpp)
     with _files.scratch_directory(directory) as scratch:
         _write_plain(source, scratch / "model-f16.gguf", "f16", llama_cpp, written)
         quantise_model(scratch / "model-f16.gguf", path, dtype, root=llama_cpp)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from alpaca_lora.errors import ExportError
 
-__all__ = ["QUANTISED", "VARIABLE", "convert_model", "find_program", "quantise_model"]
+__all__ = ["QUANTISED", "VARIABLE", "convert_model", "find_program", "find_quantiser", "quantise_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +56,20 @@ def quantise_model(source: Path, path: Path, dtype: str, *, root: Path | None = 
     Raises:
         ExportError: there is no llama-quantize, or it failed.
     """
-    program = find_program("llama-quantize", f"only it writes {dtype}", root)
-    _run([str(program), str(source), str(path), dtype])
+    _run([str(find_quantiser(dtype, root)), str(source), str(path), dtype])
+
+
+def find_quantiser(dtype: str, root: Path | None = None) -> Path:
+    """Return the path of llama-quantize.
+
+    Args:
+        dtype: number format that it is needed for.
+        root: where llama.cpp is; None looks for it.
+
+    Raises:
+        ExportError: it is not there.
+    """
+    return find_program("llama-quantize", f"only it writes {dtype}", root)
 
 
 def find_program(name: str, reason: str, root: Path | None = None) -> Path:

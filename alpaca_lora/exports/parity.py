@@ -213,33 +213,44 @@ def judge(parity: Parity, faults: Sequence[Fault]) -> None:
         ParityError: it does; the error has the kind of fault and the first tensor that differs.
     """
     what = f"the {parity.format} artefact is not what the adapter on its base computes"
-    figures = (
-        f"(largest logit difference {parity.max_logit_delta:.3g}, KL {parity.mean_kl:.3g}, "
-        f"agreement {parity.agreement:.1%})"
-    )
     if faults:
         first = faults[0]
+        figures = (
+            f"largest logit difference {parity.max_logit_delta:.3g}, KL {parity.mean_kl:.3g}, "
+            f"agreement {parity.agreement:.1%}"
+        )
         raise ParityError(
             f"[{first.code}] {what}: {len(faults)} of {parity.tensors} weights differ, first {first.tensor!r}: "
-            f"{first.sentence} {figures}",
+            f"{first.sentence} ({figures})",
             code=first.code,
             tensor=first.tensor,
         )
-    limits = LIMITS[coarser(parity.dtype, parity.computed_in)]
-    held = (
-        parity.max_logit_delta <= limits.logit_delta
-        and parity.mean_kl <= limits.mean_kl
-        and parity.agreement >= limits.agreement
-    )
-    if not held:
+    if shortfall := _shortfall(parity):
         finer = {"f32": "", "f16": "f32"}.get(parity.dtype, "f16 or f32")
         advice = f". If rounding undoes some of the training, a finer format keeps it: --dtype {finer}" if finer else ""
         raise ParityError(
-            f"[logits] {what}, although every weight is right {figures}; {parity.dtype} allows a difference of "
-            f"{limits.logit_delta:g}, KL {limits.mean_kl:g}, agreement {limits.agreement:.0%}{advice}",
+            f"[logits] {what}, although every weight is right: in {parity.dtype}, {shortfall}{advice}",
             code="logits",
             tensor=None,
+            shortfall=shortfall,
         )
+
+
+def _shortfall(parity: Parity) -> str:
+    """Return which limits of its number format the logits of an artefact are beyond; empty where they are within."""
+    limits = LIMITS[coarser(parity.dtype, parity.computed_in)]
+    wanted = (
+        (
+            parity.max_logit_delta <= limits.logit_delta,
+            f"a logit differs by {parity.max_logit_delta:.3g} and {limits.logit_delta:g} is allowed",
+        ),
+        (parity.mean_kl <= limits.mean_kl, f"KL is {parity.mean_kl:.3g} and {limits.mean_kl:g} is allowed"),
+        (
+            parity.agreement >= limits.agreement,
+            f"{parity.agreement:.1%} of the greedy tokens agree and {limits.agreement:.0%} are wanted",
+        ),
+    )
+    return ", ".join(words for held, words in wanted if not held)
 
 
 def _affordable(base_dir: Path) -> str:

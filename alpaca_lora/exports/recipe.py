@@ -3,10 +3,12 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 from alpaca_lora import _files
+from alpaca_lora._paths import check_paths
 from alpaca_lora._seals import seal
 from alpaca_lora.adapters import find_adapter, find_trained
 from alpaca_lora.adapters.conversion import LEGACY_WEIGHTS, convert_legacy_adapter, read_legacy_tensors
@@ -21,6 +23,9 @@ from alpaca_lora.exports.weights import DTYPES, WeightFiles
 from alpaca_lora.prompts import Template
 
 __all__ = ["ExportResult", "export", "merge_adapter", "merged_directory"]
+
+_FINER = {"bf16": "f16", "f16": "f32"}
+"""The number format that keeps more of each number."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class ExportResult:
     """For each form of the base the KL divergence in nats per token from the model as it was trained; empty unless both
     were measured."""
 
+    note: str = ""
+    """Why it is not in the base's own number format, where none was named; else empty."""
+
 
 def export(
     format: str,
@@ -63,7 +71,8 @@ def export(
         format: a name of `FORMATS`.
         adapter_dir: adapter directory, or run directory with a finished one.
         output_dir: a new or empty directory; it appears when the artefact has passed the parity gate.
-        dtype: number format of the weights; None takes the format's usual one.
+        dtype: number format of the weights; None takes the format's usual one: of `hf` and `meta` the base's own, or a
+            finer one where that rounds too much of the adapter away.
         base: form of the base to merge into: `original`, `dequantized` (as it looked in four bits), or `auto`, which
             for an adapter trained on four bits measures both and takes the one nearer to the training.
         base_model: embedded name, directory or Hub id; None takes the one that the adapter was trained on.
@@ -82,18 +91,47 @@ def export(
         ExportError: this format cannot hold this model.
         ParityError: the artefact does not compute what the adapter on its base computes; nothing is left behind.
     """
+    check_paths(adapter_dir=adapter_dir, output_dir=output_dir)
     kind = find_format(format, dtype, base=base, llama_cpp=llama_cpp)
     kind.check_tools(dtype, llama_cpp)
     target = check_output(output_dir)
     options = {"base_model": base_model, "template": template, "allow_incomplete": allow_incomplete}
     with open_origin(adapter_dir, near=target, **options) as origin:
         origin, base_kl = _choose_base(origin, base, progress) if kind.source == "merged" else (origin, {})
-        chosen = dtype or kind.default or stored_dtype(origin.base_dir)
-        with new_output(target) as staged:
-            _write(kind, origin, staged, chosen, progress, llama_cpp)
-            progress("comparing with the adapter on its base")
-            parity = _prove(format, staged, origin, chosen, base_kl)
-    return ExportResult(target, format, chosen, parity, base_kl)
+        make = partial(_make, format, origin, target, base_kl, progress, llama_cpp)
+        if chosen := dtype or kind.default:
+            return make(chosen)
+        return _in_own_dtype(make, stored_dtype(origin.base_dir), progress)
+
+
+def _make(
+    format: str,
+    origin: Origin,
+    target: Path,
+    base_kl: dict[str, float],
+    progress: Callable[[str], None],
+    llama_cpp: str | Path | None,
+    dtype: str,
+    note: str = "",
+) -> ExportResult:
+    with new_output(target) as staged:
+        _write(FORMATS[format], origin, staged, dtype, progress, llama_cpp)
+        progress("comparing with the adapter on its base")
+        parity = _prove(format, staged, origin, dtype, {"base_kl": base_kl, "note": note})
+    return ExportResult(target, format, dtype, parity, base_kl, note)
+
+
+def _in_own_dtype(make: Callable[..., ExportResult], own: str, progress: Callable[[str], None]) -> ExportResult:
+    """Write in the base's own number format, or where that rounds too much of the adapter away in a finer one."""
+    try:
+        return make(own)
+    except ParityError as error:
+        finer = _FINER.get(own)
+        if not error.shortfall or finer is None:
+            raise
+        note = f"{own}, the base's own format, rounds this adapter away: {error.shortfall}; written in {finer}"
+    progress(f"{own} rounds this adapter away: once more in {finer}")
+    return make(finer, note)
 
 
 def merge_adapter(
@@ -198,7 +236,7 @@ def _write(
         kind.write(directory, staged, dtype, **tools)
 
 
-def _prove(format: str, directory: Path, origin: Origin, dtype: str, base_kl: dict[str, float]) -> Parity:
+def _prove(format: str, directory: Path, origin: Origin, dtype: str, told: dict[str, Any]) -> Parity:
     """Compare weights, logits and prompts of an artefact with those of training, and write down what was found."""
     parity = check_artifact(format, directory, origin, dtype)
     tokenizer = origin.tokenizer()
@@ -210,8 +248,8 @@ def _prove(format: str, directory: Path, origin: Origin, dtype: str, base_kl: di
                     "training there"
                 )
             raise ParityError(f"[template] the {surface.name} {fault}", code="template", tensor=None)
-    made_from = {"base_kl": base_kl, "adapter_sha256": _files.sha256_of(origin.adapter_dir / WEIGHTS)}
-    _files.write_json(directory / REPORT, parity.to_dict() | made_from)
+    made_from = {"adapter_sha256": _files.sha256_of(origin.adapter_dir / WEIGHTS)}
+    _files.write_json(directory / REPORT, parity.to_dict() | told | made_from)
     seal(directory)
     return parity
 

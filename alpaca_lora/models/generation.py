@@ -18,7 +18,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCrit
 from transformers.generation.streamers import BaseStreamer
 
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.models.hardware import kept_random_state
+from alpaca_lora.models.hardware import kept_random_state, seed_random_state
 from alpaca_lora.models.stopping import StopOnOrder, StopOnText
 from alpaca_lora.models.tokenizer import encode_prompt, stop_ids
 
@@ -265,7 +265,7 @@ def _answering(
         seeded = decoding.seed is not None
         with adapters, torch.no_grad(), kept_random_state(model.device, enabled=seeded):
             if decoding.seed is not None:
-                torch.manual_seed(decoding.seed)
+                seed_random_state(model.device, decoding.seed)
             yield config
     finally:
         causal.generation_config = defaults

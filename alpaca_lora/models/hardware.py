@@ -51,6 +51,16 @@ def kept_random_state(device: torch.device, *, enabled: bool = True) -> contextl
     return cast("contextlib.AbstractContextManager[None]", kept)
 
 
+def seed_random_state(device: torch.device, seed: int) -> None:
+    """Let the processor and one device draw from a seed; torch.manual_seed would have every card do it."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 def main_memory_bytes() -> int:
     """Return the memory of this machine, or of the container that this process is in."""
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *(limit for limit, _ in _limits())])

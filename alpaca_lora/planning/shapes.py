@@ -205,8 +205,8 @@ def refuse_quantised(config: Mapping[str, Any], name: str) -> None:
     if held := config.get("quantization_config"):
         method = held.get("quant_method", "unknown") if isinstance(held, dict) else held
         raise ModelError(
-            f"{name!r} is quantised already ({str(method)[:40]!r}): give the 16-bit model that it was made from; "
-            "--quantization nf4 (config.quantization 'nf4') holds that in 4 bits while training"
+            f"the config.json of {name!r} has quantization_config ({str(method)[:40]!r}), so it is quantised already: "
+            "give the 16-bit model that it was made from; config.quantization 'nf4' holds that in 4 bits"
         )
 
 

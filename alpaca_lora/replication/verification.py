@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from alpaca_lora import _files
+from alpaca_lora._paths import check_paths
 from alpaca_lora._runs import CONTRACT
 from alpaca_lora._seals import SEAL, list_files, read_seal, seal_faults
 from alpaca_lora.adapters.saving import CONFIG
@@ -62,6 +63,7 @@ def verify(directory: str | Path, *, determinism: bool = False, progress: bool =
         RunError: the directory is not there, or nothing that this library wrote.
         ConfigError: determinism is asked of something that was not trained.
     """
+    check_paths(directory=directory)
     path = Path(directory).expanduser()
     kind = _kind_or_damage(path)
     if determinism and kind not in ("run", "replication", DAMAGED):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _runs
+from alpaca_lora._paths import check_paths
 from alpaca_lora._version import __version__
 from alpaca_lora.config import SelfInstructConfig
 from alpaca_lora.errors import ConfigError
@@ -117,6 +118,7 @@ def prepare_generation(
             f"profile {profile.name!r} knows no domain and no further pass: use profile 'modern', or leave out domain, "
             "answers and judge"
         )
+    check_paths(output_dir=output_dir)
     path = None if config.seeds is None else Path(config.seeds)
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=path)
     check_budget([one for one in (teacher, answers, judge) if one is not None], config)

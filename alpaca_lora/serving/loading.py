@@ -8,6 +8,7 @@ was not trained on answers worse, and nothing says so.
 from pathlib import Path
 from typing import Literal, get_args
 
+from alpaca_lora._paths import check_paths
 from alpaca_lora.adapters import find_trained, inspect_adapter, load_adapter
 from alpaca_lora.config import QuantizationSettings
 from alpaca_lora.errors import ConfigError
@@ -51,6 +52,7 @@ def load(
         TemplateError: the template cannot be used, or is not the adapter's.
         ModelError: the base model cannot be found or loaded.
     """
+    check_paths(adapter_dir=adapter_dir)
     _check_choices(precision=(precision, get_args(Precision)), quantization=(quantization, get_args(Quantization)))
     trained = find_trained(adapter_dir, base_model=base_model, template=template, force_template=force_template)
     inspect_adapter(trained.adapter_dir, trained.base_dir)

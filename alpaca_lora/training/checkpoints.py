@@ -8,6 +8,7 @@ with the reason; only checkpoints that carry this run's id are ever deleted.
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,14 +131,26 @@ def choose_checkpoint(run_dir: Path, resume: str) -> Choice:
         if fault := fault_of(path, run_id):
             raise RunError(f"cannot resume from {str(path)!r}: {fault}; resume='auto' takes the newest that verifies")
         return Choice(path, ())
+    choice = newest_of(list_checkpoints(run_dir), run_id)
+    if choice.checkpoint is None and choice.skipped:
+        said = "no checkpoint verified, so training began anew; nothing was deleted"
+        return Choice(None, (*choice.skipped, said))
+    return choice
+
+
+def newest_of(checkpoints: Iterable[Path], run_id: str) -> Choice:
+    """Return the first checkpoint that verifies, and move those before it that were ours into `quarantine/`.
+
+    Args:
+        checkpoints: of one run, newest first.
+        run_id: the run's id.
+    """
     skipped: list[str] = []
-    for path in list_checkpoints(run_dir):
+    for path in checkpoints:
         fault = fault_of(path, run_id)
         if fault is None:
             return Choice(path, tuple(skipped))
         skipped.append(f"skipped {path.name}: {fault}{_put_aside(path, fault)}")
-    if skipped:
-        skipped.append("no checkpoint verified, so training began anew; nothing was deleted")
     return Choice(None, tuple(skipped))
 
 

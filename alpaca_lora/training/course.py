@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from alpaca_lora import _files, _runs
 from alpaca_lora._exhaustion import is_out_of_memory, require_space
 from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.training import ranks
-from alpaca_lora.training.checkpoints import STATE, choose_checkpoint, list_checkpoints
+from alpaca_lora.training.checkpoints import STATE, Choice, choose_checkpoint, list_checkpoints, newest_of
 from alpaca_lora.training.guards import Interruption
 from alpaca_lora.training.preflight import is_due, rehearse
 from alpaca_lora.training.preparation import Preparation
@@ -50,9 +50,9 @@ def train(
 ) -> Course:
     """Train to the last step, or to the step at which a signal came.
 
-    Where a step needs more memory than there is, training goes on from the last checkpoint that it wrote, else from
-    where it began, with half the sequences in a forward pass and twice as many passes to a step: every step still takes
-    the same rows.
+    Where a step needs more memory than there is, training goes on from the newest checkpoint that it wrote and that
+    verifies, else from where it began, with half the sequences in a forward pass and twice as many passes to a step:
+    every step still takes the same rows.
 
     Args:
         model: the base with its adapter, which is trained in place.
@@ -64,12 +64,14 @@ def train(
         interruption: brings the signal.
     """
     start = {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters() if p.requires_grad}
-    earlier = list_checkpoints(run_dir)
+    began, written = checkpoint, set[Path]()
     notes: list[str] = []
     config = run.config
     while True:
         try:
-            steps, kernels = _attempt(model, run, config, run_dir, loss_before, checkpoint, display, interruption)
+            steps, kernels = _attempt(
+                model, run, config, run_dir, loss_before, checkpoint, display, interruption, written
+            )
             return Course(steps, kernels, tuple(notes))
         except (RuntimeError, MemoryError) as error:
             smaller = _with_less_memory(config) if is_out_of_memory(error) else None
@@ -77,16 +79,28 @@ def train(
                 raise
         free_memory()
         _put_back(model, start)
-        written = [path for path in list_checkpoints(run_dir) if path not in earlier]
-        if last := next(iter(written), checkpoint):
-            checkpoint = choose_checkpoint(run_dir, str(last)).checkpoint
-        place = checkpoint.name if checkpoint else "the start"
-        notes.append(
-            f"out of memory with micro_batch_size {config.micro_batch_size}: went on from {place} with "
-            f"{smaller.micro_batch_size}, batch_size {config.batch_size} as before"
+        choice = _where_to_go_on(run_dir, written, began)
+        checkpoint = choice.checkpoint
+        said = (
+            f"out of memory with micro_batch_size {config.micro_batch_size}: went on from "
+            f"{checkpoint.name if checkpoint else 'the start'} with {smaller.micro_batch_size}, "
+            f"batch_size {config.batch_size} as before"
         )
-        display.note(notes[-1])
+        notes += (*choice.skipped, said)
+        display.note(*choice.skipped, said)
         config = smaller
+
+
+def _where_to_go_on(run_dir: Path, written: Set[Path], began: Path | None) -> Choice:
+    """Choose among the checkpoints that training wrote, or where it began.
+
+    Raises:
+        RunError: none of them verifies, and where it began is damaged by now.
+    """
+    choice = newest_of([path for path in list_checkpoints(run_dir) if path in written], _runs.run_id_of(run_dir))
+    if choice.checkpoint or began is None:
+        return choice
+    return Choice(choose_checkpoint(run_dir, str(began)).checkpoint, choice.skipped)
 
 
 def _with_less_memory(config: FinetuneConfig) -> FinetuneConfig | None:
@@ -113,9 +127,9 @@ def _attempt(
     checkpoint: Path | None,
     display: Progress,
     interruption: Interruption,
+    written: set[Path],
 ) -> tuple[int, tuple[str, ...]]:
-    step = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["global_step"] if checkpoint else 0
-    last = _runs.rewind_metrics(run_dir, step if checkpoint else -1)
+    last = _rewind_metrics(run_dir, checkpoint)
     with _files.open_journal(run_dir / _runs.METRICS) as stream:
         if checkpoint is None and loss_before is not None:
             _files.append_line(stream, {"step": 0, "heldout_loss": loss_before})
@@ -139,14 +153,14 @@ def _attempt(
             callbacks=[interruption, recorder],
         )
         recorder.tokens = trainer.real_tokens
-        missing = max(0, config.save_limit + _SAVE_EXTRA - len(list_checkpoints(run_dir)))
         try:
-            require_space(run_dir, trainer.checkpoint_bytes * missing)
+            _require_space(run_dir, trainer)
             with interruption.armed():
                 if is_due(run):
                     rehearse(trainer)
                 trainer.run(checkpoint)
         finally:
+            written.update(trainer.written)
             _take_off(trainer)
         if config.keep_best and interruption.received is None:
             if ranks.rank() == 0:
@@ -154,6 +168,16 @@ def _attempt(
             ranks.take_from_leader(parameter for parameter in model.parameters() if parameter.requires_grad)
     display.finish()
     return int(trainer.state.global_step), trainer.fast_path.sentences
+
+
+def _rewind_metrics(run_dir: Path, checkpoint: Path | None) -> Mapping[str, Any]:
+    step = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["global_step"] if checkpoint else -1
+    return _runs.rewind_metrics(run_dir, step)
+
+
+def _require_space(run_dir: Path, trainer: AlpacaTrainer) -> None:
+    missing = max(0, trainer.settings.save_limit + _SAVE_EXTRA - len(list_checkpoints(run_dir)))
+    require_space(run_dir, trainer.checkpoint_bytes * missing)
 
 
 def _take_off(trainer: AlpacaTrainer) -> None:

@@ -18,7 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from alpaca_lora.reporting.wording import count, duration, memory, printable
+from alpaca_lora.reporting.wording import count, duration, memory, printable, visible
 
 __all__ = ["Progress"]
 
@@ -160,9 +160,10 @@ class Progress:
         self._heldout_losses.append(heldout_loss)
         self._say(f"  held-out loss {heldout_loss:.3f}{before} at step {count(step)}")
 
-    def note(self, text: str) -> None:
-        """Print a sentence that should not wait for the end of the run."""
-        self._say(f"note: {text}")
+    def note(self, *texts: str) -> None:
+        """Print sentences that should not wait for the end of the run; those that begin with `warning:` as they are."""
+        for text in texts:
+            self._say(visible(text if text.startswith("warning:") else f"note: {text}"))
 
     def finish(self) -> None:
         """Show that training is over; stages may follow."""

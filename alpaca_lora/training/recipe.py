@@ -11,6 +11,7 @@ from transformers import set_seed
 
 from alpaca_lora import _files, _runs
 from alpaca_lora._exhaustion import is_disk_full
+from alpaca_lora._paths import check_paths
 from alpaca_lora._seals import SEAL, break_seal, seal
 from alpaca_lora.adapters import (
     Sidecar,
@@ -111,12 +112,14 @@ def finetune(
         DiskFullError: there is no room for what must be written; older checkpoints are unharmed.
         AdapterError: the saved adapter failed its health gate; there is no COMPLETE then.
     """
+    check_paths(base_model=base_model, output_dir=output_dir)
     ranks.join()
     shared_dir = Path(output_dir).expanduser().resolve()
     interruption = Interruption()
     with Progress(enabled=progress and ranks.rank() == 0) as display, ranks.own_directory(shared_dir) as run_dir:
         display.stage("preparing data and base model")
         run = prepare(base_model, data, shared_dir, config, display=display)
+        display.note(*run.notes)
         with _files.lock(run_dir):
             _files.sweep_staging(run_dir)
             contract = {"run_id": uuid.uuid4().hex, **run.contract()}
@@ -127,8 +130,8 @@ def finetune(
                 return FinetuneResult(shared_dir, shared_dir / "adapter", read_summary(shared_dir), notes=run.notes)
             with _recorded(run_dir):
                 choice = ranks.from_leader(lambda: choose_checkpoint(run_dir, run.config.resume))
-                for note in (*entry.notes, *choice.skipped):
-                    display.note(note)
+                warnings = (reason for reason in run.reasons if reason.startswith("warning:"))
+                display.note(*warnings, *entry.notes, *choice.skipped)
                 run = replace(run, notes=(*run.notes, *entry.notes, *choice.skipped))
                 result = _carry_out(run, run_dir, choice.checkpoint, display, interruption)
                 _end(run_dir, result.status)
@@ -192,9 +195,10 @@ def _carry_out(
     free_memory()
     check_adapter(run_dir / "adapter", run.base_dir)
     summary = _summarise(run, run_dir, before, after, **ends)
-    notes = (*run.notes, *_write_report(run_dir, summary, _runs.read_metrics(run_dir)))
+    undrawn = _write_report(run_dir, summary, _runs.read_metrics(run_dir))
+    display.note(*undrawn)
     write_summary(run_dir, summary)
-    result = FinetuneResult(run_dir, run_dir / "adapter", summary, checkpoint, notes)
+    result = FinetuneResult(run_dir, run_dir / "adapter", summary, checkpoint, (*run.notes, *undrawn))
     return ranks.from_leader(lambda: result)
 
 

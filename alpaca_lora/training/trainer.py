@@ -63,6 +63,7 @@ class AlpacaTrainer(SFTTrainer):
         self.skipped_steps = 0
         self.watchdog = Watchdog(int(model.config.get_text_config().vocab_size))
         self.staged: Path | None = None
+        self.written: set[Path] = set()
         self.heldout = heldout
         self.real_tokens = torch.zeros((), dtype=torch.long, device=model.device)
         self.masters = {name: p.data for name, p in model.named_parameters() if p.requires_grad}
@@ -241,6 +242,7 @@ class AlpacaTrainer(SFTTrainer):
                 if ranks.rank() == 0:
                     write_manifest(staged, step, self.run_id, ranks.size())
             self.checkpoint_bytes = size_of(final)
+            self.written.add(final)
         rotate(self.run_dir, self.settings.save_limit, best, self.run_id)
 
     def _get_output_dir(self, trial: Any) -> str:

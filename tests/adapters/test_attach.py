@@ -118,9 +118,16 @@ def makes_up_for_four_bits(errors):
     assert max(errors.values()) < 0.7
 
 
+@pytest.mark.parametrize("divides", [False, True], ids=["peft-0.21", "peft-that-divides"])
 @pytest.mark.parametrize("settings", [{"alpha": 16.0}, {"alpha": 32.0}, {"alpha": 8.0, "rslora": True}], ids=str)
-def test_loftq_makes_up_for_four_bits_once_whatever_the_scale(errors_of_loftq, settings, monkeypatch):
-    monkeypatch.setattr(loftq_utils, "_loftq_init_new", as_on_cuda)
+def test_loftq_makes_up_for_four_bits_once_whatever_the_scale(errors_of_loftq, settings, divides, monkeypatch):
+    scale = settings["alpha"] / (4 if "rslora" in settings else 16)
+
+    def start(*arguments, **options):
+        down, up = as_on_cuda(*arguments, **options)
+        return down, up / scale if divides else up
+
+    monkeypatch.setattr(loftq_utils, "_loftq_init_new", start)
     makes_up_for_four_bits(errors_of_loftq("cpu", rank=16, **settings))
 
 

@@ -28,14 +28,17 @@ def test_a_package_that_is_not_here_is_no_fault_of_the_files():
 
 
 @pytest.mark.parametrize(
-    "code",
+    ("code", "said"),
     [
-        "raise MemoryError",
-        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
-        "import torch; raise torch.OutOfMemoryError('CUDA out of memory')",
-        "import torch; torch.empty(2**60, dtype=torch.int8)",
+        ("raise MemoryError", "MemoryError"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "it was ended by signal 9, mostly for lack of memory",
+        ),
+        ("import torch; raise torch.OutOfMemoryError('CUDA')", "torch.OutOfMemoryError: CUDA"),
+        ("import torch; torch.empty(2**60, dtype=torch.int8)", "RuntimeError: .* can't allocate memory: .*"),
     ],
 )
-def test_nor_is_too_little_memory(code):
-    with pytest.raises(MemoryError, match="out of memory in a clean process"):
-        run_in_clean_process(code, failed=AdapterError)
+def test_nor_is_too_little_memory_which_names_the_files_and_what_to_do(code, said):
+    with pytest.raises(MemoryError, match=f"^'a' does not open: {said}: free some and try again$"):
+        run_in_clean_process(code, failed=lambda last: AdapterError(f"'a' does not open: {last}"))

@@ -19,16 +19,24 @@ def test_finetune_and_chat_work_as_a_script_calls_them(
 
     command = [
         *("finetune", "--base-model", str(tiny_base), "--data", "data.jsonl", "--output-dir", "run"),
-        *("--max-length", "160", "--validation-size", "2", "--max-steps", "2", "--probe-size", "0"),
+        *("--max-length", "160", "--validation-size", "2", "--probe-size", "0", "--max-steps"),
     ]
-    first = call(*command, "--quiet")
+    first = call(*command, "2", "--quiet")
     assert (first.returncode, first.stdout) == (0, f"{tmp_path / 'run' / 'adapter'}\n"), first.stderr
 
     monkeypatch.chdir(tmp_path)
-    assert main(command) == 0
-    assert "completed after 2 steps" in capsys.readouterr().out
-    assert main([*command, "--seed", "7"]) == 2
+    assert main([*command, "2"]) == 0
+    shown = capsys.readouterr()
+    assert "completed after 2 steps" in shown.out
+    assert "warning:" not in first.stderr + shown.err
+    assert main([*command, "2", "--seed", "7"]) == 2
     assert "holds another run: config.seed was 42, now 7" in capsys.readouterr().err
+
+    assert main([*command, "3"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("note: the run is made longer: config.max_steps was 2, now 3") == 1
+    assert told.count("made longer") == 1
+    assert told.count("warning: the run has 3 optimizer steps, and fewer than 50 rarely change a model") == 1
 
     answer = call("chat", "--adapter", "run", "--prompt", "Say red.", "--max-new-tokens", "4")
     assert answer.returncode == 0, answer.stderr

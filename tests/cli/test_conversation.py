@@ -5,6 +5,7 @@ import pytest
 
 from alpaca_lora.cli import main
 from alpaca_lora.cli.conversation import ChatOptions
+from alpaca_lora.cli.web import UiOptions
 from alpaca_lora.models import Decoding
 
 
@@ -37,3 +38,25 @@ def test_chat_refuses_what_cannot_work(capsys, monkeypatch, tmp_path: Path, argu
 def test_chat_needs_an_adapter(capsys: pytest.CaptureFixture[str]):
     assert main(["chat"]) == 2
     assert "--adapter" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [ChatOptions, UiOptions])
+def test_the_base_is_held_as_it_is_asked_for(kind, train, tiny_base: Path):
+    import torch
+
+    adapter = str(train(tiny_base))
+    bnb = pytest.importorskip("bitsandbytes", reason="nf4 needs bitsandbytes")
+
+    def kinds(**options):
+        model = kind(adapter=adapter, **options).load().model.get_base_model()
+        layer = model.model.layers[0].mlp.up_proj.base_layer
+        return model.model.embed_tokens.weight.dtype, isinstance(layer, bnb.nn.Linear4bit)
+
+    assert kinds() == (torch.float32, False)
+    assert kinds(precision="bf16") == (torch.bfloat16, False)
+    assert kinds(quantization="nf4") == (torch.float32, True)
+
+
+def test_a_precision_that_there_is_not_is_refused(capsys, train, tiny_base: Path):
+    assert main(["chat", "--adapter", str(train(tiny_base)), "--prompt", "x", "--precision", "bf32"]) == 2
+    assert "error: precision must be one of 'bf16', 'fp16', 'fp32', got 'bf32'" in capsys.readouterr().err

@@ -66,9 +66,9 @@ PARITY = Parity(
 )
 
 
-def test_a_result_is_told_in_figures_and_a_failed_push_in_a_note(capsys, monkeypatch, tmp_path):
+def test_a_result_is_told_in_figures_and_what_went_otherwise_in_notes(capsys, monkeypatch, tmp_path):
     kl = {"original": 0.002, "dequantized": 0.03}
-    result = ExportResult(tmp_path, "hf", "bf16", PARITY, kl)
+    result = ExportResult(tmp_path, "hf", "bf16", PARITY, kl, "why it is in another format")
     monkeypatch.setattr("alpaca_lora.exports.export", lambda *_, **__: result)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     options = ExportOptions(format="hf", adapter="a", output_dir=str(tmp_path), push="not a repository")
@@ -80,7 +80,9 @@ def test_a_result_is_told_in_figures_and_a_failed_push_in_a_note(capsys, monkeyp
         "parity: 97.5% of 131 greedy tokens, largest logit difference 0.25, KL 0.001; 272 weights compared (bf16)",
         str(tmp_path),
     ]
-    assert shown.err.startswith(f"note: {str(tmp_path)!r} is complete, but was not pushed to 'not a repository'")
+    why, failed = shown.err.splitlines()
+    assert why == "note: why it is in another format"
+    assert failed.startswith(f"note: {str(tmp_path)!r} is complete, but was not pushed to 'not a repository'")
 
 
 def test_an_artefact_without_a_prompt_is_said_to_have_none(tiny_base, train, tmp_path, capsys):

@@ -42,6 +42,7 @@ def raised_from(cause: BaseException) -> BaseException:
         ),
         (OSError("24576 requested and 18832 written"), 4, "error: the disk is full: make room and try again"),
         (MemoryError(), 4, "error: out of memory"),
+        (MemoryError("it was ended by signal 9: free some"), 4, "error: it was ended by signal 9: free some"),
         (OutOfMemoryError("CUDA out of memory"), 4, "error: out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "error: out of memory"),
         (AcceleratorError("CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA`"), 4, "error: out of memory"),

@@ -442,6 +442,16 @@ def test_overrides_of_a_section_leave_its_other_settings():
     assert {name.partition(".")[0] for name in NAMES if "." in name} == {*sources._SECTIONS}
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_single_settings_win_over_a_section_that_is_given_as_an_object(turned):
+    given = {"lora": LoraSettings(rank=8), "lora.alpha": 16}
+    config = load_config("alpaca-qlora-24gb", dict(reversed(given.items())) if turned else given)
+    assert config.lora == LoraSettings(rank=8, alpha=16)
+    assert config.lora.model_fields_set == {"rank", "alpha"}
+    whole = load_config("alpaca-qlora-24gb", {"quantization": QuantizationSettings()})
+    assert whole.quantization.method == "none"
+
+
 def test_an_override_can_mend_what_the_file_got_wrong(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("early_stopping_patience: 3\n", encoding="utf-8")

@@ -14,5 +14,5 @@ def test_a_model_that_is_quantised_already_is_refused_as_base_and_as_another(tra
     config = json.loads((base / "config.json").read_text()) | {"quantization_config": {"quant_method": "gptq"}}
     (base / "config.json").write_text(json.dumps(config))
     for ask in (lambda: find_subject(adapter, base_model=str(base)), lambda: find_other(base, subject)):
-        with pytest.raises(ModelError, match=r"is quantised already \('gptq'\)"):
+        with pytest.raises(ModelError, match=r"has quantization_config \('gptq'\)"):
             ask()

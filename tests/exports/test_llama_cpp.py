@@ -18,7 +18,7 @@ from alpaca_lora.exports.gguf import write_gguf
 from alpaca_lora.exports.gguf_adapter import write_gguf_adapter
 from alpaca_lora.exports.gguf_reading import find_gguf
 from alpaca_lora.exports.hf import write_merged
-from alpaca_lora.exports.llama_cpp import convert_model, find_program, quantise_model
+from alpaca_lora.exports.llama_cpp import convert_model, find_program, find_quantiser, quantise_model
 from alpaca_lora.exports.origin import resolve
 from alpaca_lora.exports.surfaces import PROBE_RECORDS
 from alpaca_lora.models import encode_prompt, load_base_model
@@ -46,7 +46,7 @@ def test_a_named_directory_goes_before_the_variable_and_that_before_the_path(tmp
         assert find_program("llama-quantize", "", tmp_path / "named") == place
         place.unlink()
     with pytest.raises(ExportError) as caught:
-        find_program("llama-quantize", "only it writes q4_k_m", tmp_path / "named")
+        find_quantiser("q4_k_m", tmp_path / "named")
     for place in places:
         assert f"\n  {place}" in str(caught.value)
     assert str(caught.value).startswith(

@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -140,10 +141,24 @@ def test_right_weights_in_a_wrong_configuration_are_caught(gate, merged, tmp_pat
 def test_where_rounding_may_be_the_cause_a_finer_format_is_named(dtype, advice):
     found = {"max_logit_delta": 0.5, "mean_kl": 0.01, "max_kl": 0.1, "agreement": 0.4}
     parity = Parity("hf", dtype, "f32", "original", prompts=8, positions=113, tensors=7, **found)
-    with pytest.raises(ParityError, match="agreement 40.0%") as caught:
+    with pytest.raises(
+        ParityError, match=f"every weight is right: in {dtype}, .*40.0% of the greedy tokens agree"
+    ) as caught:
         judge(parity, [])
     assert ("--dtype" in str(caught.value)) == (advice is not None)
     assert (advice or "") in str(caught.value)
+    assert caught.value.shortfall in str(caught.value)
+
+
+def test_only_limits_that_are_not_held_are_named():
+    found = {"max_logit_delta": 4.0, "mean_kl": 0.019, "max_kl": 0.1, "agreement": 0.92}
+    parity = Parity("hf", "bf16", "f32", "original", prompts=8, positions=113, tensors=7, **found)
+    with pytest.raises(ParityError) as caught:
+        judge(parity, [])
+    assert caught.value.shortfall == "92.0% of the greedy tokens agree and 95% are wanted"
+    with pytest.raises(ParityError) as caught:
+        judge(replace(parity, max_logit_delta=math.nan, mean_kl=0.03, agreement=0.95), [])
+    assert caught.value.shortfall == "a logit differs by nan and 4 is allowed, KL is 0.03 and 0.02 is allowed"
 
 
 def test_logits_are_compared_as_distributions():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from alpaca_lora import export, merge_adapter
+from alpaca_lora import export, merge_adapter, verify
 from alpaca_lora._files import sha256_of
 from alpaca_lora.errors import ConfigError, EmptyAdapterError, ExportError, MissingDependencyError, ParityError
 from alpaca_lora.exports import FORMATS, check_templates, read_contract
@@ -170,6 +170,24 @@ def test_an_adapter_as_peft_alone_saves_one_is_exported(adapter, base, tmp_path)
         shutil.copy(adapter / name, plain)
     result = export("adapter", plain, tmp_path / "out", base_model=base, template="alpaca")
     assert result.parity.max_logit_delta < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm_gates")
+def test_where_the_bases_own_format_rounds_the_adapter_away_a_finer_one_is_written(make_base, train, tmp_path):
+    stages, base = [], make_base(seed=3, dtype="bfloat16", num_hidden_layers=6, initializer_range=0.35)
+    adapter = train(base)
+    with pytest.raises(ParityError, match="in bf16, .* of the greedy tokens agree and 95% are wanted"):
+        merge_adapter(adapter, tmp_path / "named", dtype="bf16")
+    result = merge_adapter(adapter, tmp_path / "out", progress=stages.append)
+    assert (result.dtype, json.loads((tmp_path / "out" / "config.json").read_text())["dtype"]) == ("f16", "float16")
+    assert result.note.startswith("bf16, the base's own format, rounds this adapter away: ")
+    assert result.note.endswith("% of the greedy tokens agree and 95% are wanted; written in f16")
+    report = json.loads((tmp_path / "out" / "parity.json").read_text())
+    assert (report["dtype"], report["note"]) == ("f16", result.note)
+    assert "bf16 rounds this adapter away: once more in f16" in stages
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert verify(tmp_path / "out", progress=False).passed
 
 
 @pytest.mark.slow

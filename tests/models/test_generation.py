@@ -103,6 +103,27 @@ def test_a_seed_asks_nothing_of_cards_that_the_model_is_not_on(model, tokenizer,
     assert generate_responses(model, tokenizer, PROMPTS[:1], DRAWN)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch notes down seeds for cards that are yet to be found")
+def test_a_seed_is_kept_from_cards_that_the_model_is_not_on(model, tokenizer):
+    noted = list(torch.cuda._lazy_seed_tracker.get_calls())
+    generate_responses(model, tokenizer, PROMPTS[:1], DRAWN)
+    assert torch.cuda._lazy_seed_tracker.get_calls() == noted
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+    assert torch.cuda._lazy_seed_tracker.get_calls() != noted
+
+
+@pytest.mark.gpu
+def test_a_seed_moves_no_other_card(tiny_base, tokenizer):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("this machine has no two CUDA devices")
+    model = load_base_model(tiny_base, precision="fp32", device="cuda:1")
+    states = [torch.cuda.get_rng_state(index) for index in range(2)]
+    answers = [generate_responses(model, tokenizer, PROMPTS[:2], DRAWN) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert all(torch.equal(torch.cuda.get_rng_state(index), state) for index, state in enumerate(states))
+
+
 def test_without_a_seed_two_draws_differ(model, tokenizer):
     with torch.random.fork_rng():
         drawn = [

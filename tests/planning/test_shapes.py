@@ -44,9 +44,13 @@ def test_a_shape_is_the_parameters_that_transformers_makes(tiny_base):
         ({"hidden_size": None}, "hidden_size None"),
         ({"num_hidden_layers": 0, "vocab_size": "many"}, "num_hidden_layers 0, vocab_size 'many'"),
         ({"num_experts": 8}, "a mixture of experts"),
-        ({"quantization_config": {"quant_method": "mxfp4"}}, "quantised already ('mxfp4')"),
-        ({"quantization_config": {"load_in_4bit": True}}, "quantised already ('unknown')"),
-        ({"quantization_config": "gptq"}, "quantised already ('gptq')"),
+        ({"quantization_config": {"quant_method": "mxfp4"}}, "has quantization_config ('mxfp4')"),
+        ({"quantization_config": {"load_in_4bit": True}}, "has quantization_config ('unknown')"),
+        (
+            {"quantization_config": "gptq"},
+            "the config.json of 'mine' has quantization_config ('gptq'), so it is quantised already: give the 16-bit "
+            "model that it was made from; config.quantization 'nf4' holds that in 4 bits",
+        ),
     ],
 )
 def test_a_config_that_no_plan_can_be_made_of_is_refused_with_what_is_wrong(change, said):

@@ -351,6 +351,35 @@ class TestMemory:
         assert "went on from checkpoint-2 with 1" in result.notes[0]
         assert [step for step, *_ in steps_of(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
 
+    def test_a_checkpoint_that_was_written_anew_is_gone_on_from(self, run_tiny, tmp_path, at_step):
+        def fail(_):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        run_tiny(tmp_path / "run", **FEW, max_steps=4)
+        (tmp_path / "run/checkpoint-4/optimizer.pt").write_bytes(b"torn")
+        at_step(5, fail)
+        result = run_tiny(tmp_path / "run", **FEW, resume=str(tmp_path / "run/checkpoint-2"))
+        assert "went on from checkpoint-4 with 1" in result.notes[-1]
+
+    @pytest.mark.parametrize(("damaged", "place"), [((4,), "checkpoint-2"), ((4, 2), "the start")])
+    def test_a_checkpoint_that_is_damaged_by_then_is_passed_over(self, run_tiny, tmp_path, at_step, damaged, place):
+        def fail(_):
+            for step in damaged:
+                (tmp_path / f"run/checkpoint-{step}/optimizer.pt").write_bytes(b"torn")
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        at_step(5, fail)
+        result = run_tiny(tmp_path / "run", **FEW)
+        assert result.notes == (
+            *(
+                f"skipped checkpoint-{step}: optimizer.pt has changed since it was written; it is now "
+                f"quarantine/checkpoint-{step}"
+                for step in damaged
+            ),
+            f"out of memory with micro_batch_size 2: went on from {place} with 1, batch_size 4 as before",
+        )
+        assert [step for step, *_ in steps_of(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
     def test_noise_is_still_added_once(self, run_tiny, tmp_path, at_step, monkeypatch):
         from alpaca_lora.training.trainer import AlpacaTrainer
 

@@ -216,6 +216,12 @@ def test_a_name_cannot_send_escape_sequences_or_markup(terminal: Console) -> Non
     assert "\x1b[2J" not in written(terminal)
 
 
+def test_notes_are_lines_of_their_own_and_a_warning_is_called_one(log: Console) -> None:
+    with Progress(True, log) as progress:
+        progress.note("one\x1b[2J", "warning: two")
+    assert written(log).splitlines() == ["note: one\u241b[2J", "warning: two"]
+
+
 def test_a_terminal_that_cannot_redraw_gets_plain_lines() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, _environ={"TERM": "dumb"})
     with Progress(True, console) as progress:
