@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files, _runs
+from alpaca_lora._paths import expanded
 from alpaca_lora._seals import seal
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
 from alpaca_lora.errors import ConfigError, CoverageError
@@ -70,7 +71,7 @@ def evaluate(
         AlpacaLoraError: bad input, before anything is asked; or a directory that holds something else.
         CoverageError: the judge gave too few verdicts: the report has no win rate, and the same call goes on.
     """
-    config, run_dir = _checked(config, judge, judge_config), Path(output_dir).expanduser().resolve()
+    config, run_dir = _checked(config, judge, judge_config), expanded(output_dir).resolve()
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
     named = {"data": data, "against": against, "trained_on": trained_on, "tasks": tasks}
     named |= {"base_model": base_model, "template": template}

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from alpaca_lora._paths import expanded
 from alpaca_lora.config import Settings
 from alpaca_lora.config.faults import Place, config_error, shown
 from alpaca_lora.config.packaged import PRESETS, PROFILES
@@ -54,7 +55,7 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
     elif isinstance(source, str) and source in PROFILES.names():
         values = {"profile": source}
     else:
-        path = Path(source).expanduser()
+        path = expanded(source)
         if not path.is_file():
             raise ConfigError(f"{str(source)!r} is neither a profile nor a file; {PROFILES.choices(source)}")
         document = read_settings(path)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from alpaca_lora import _files
+from alpaca_lora._paths import expanded
 from alpaca_lora._runs import CONTRACT
 from alpaca_lora._seals import SEAL, list_files, read_seal, seal_faults
 from alpaca_lora.adapters.saving import CONFIG
@@ -60,7 +61,7 @@ def verify(directory: str | Path, *, determinism: bool = False, progress: bool =
         RunError: the directory is not there, or nothing that this library wrote.
         ConfigError: determinism is asked of something that was not trained.
     """
-    path = Path(directory).expanduser()
+    path = expanded(directory)
     kind = _kind_or_damage(path)
     if determinism and kind not in ("run", "replication", DAMAGED):
         raise ConfigError(f"{str(directory)!r} holds a {kind}, and only a run of finetune can be trained again")
