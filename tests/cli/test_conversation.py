@@ -1,4 +1,5 @@
 import dataclasses
+import io
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,13 @@ def test_chat_refuses_what_cannot_work(capsys, monkeypatch, tmp_path: Path, argu
 def test_chat_needs_an_adapter(capsys: pytest.CaptureFixture[str]):
     assert main(["chat"]) == 2
     assert "--adapter" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stdin", [b"caf\xe9\n", None])
+def test_a_conversation_takes_any_bytes_and_no_input_at_all(capsys, monkeypatch, tiny_base, train, stdin):
+    monkeypatch.setattr("sys.stdin", stdin and io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+
+    assert main(["chat", "--adapter", str(train(tiny_base)), "--max-new-tokens", "1"]) == 0
+    shown = capsys.readouterr()
+    assert ("cut off after 1 tokens" in shown.out or "(an empty answer)" in shown.out) is bool(stdin)
+    assert "error" not in shown.err
