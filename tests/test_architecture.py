@@ -41,7 +41,7 @@ DOTTED_WRITERS = {
 INTO_STAGING = {
     "alpaca_lora/adapters/conversion.py": {"save_file", "shutil.copyfile", "tokenizer.save_pretrained"},
     "alpaca_lora/adapters/saving.py": {"save_file", "config.save_pretrained", "saved.save_pretrained"},
-    "alpaca_lora/cli/__init__.py": {"os.open"},  # of /dev/null
+    "alpaca_lora/_console.py": {"os.open"},  # of /dev/null
     "alpaca_lora/cli/trial.py": {"LlamaForCausalLM(config).save_pretrained"},
     "alpaca_lora/exports/adapter.py": {"save_file", "shutil.copyfile"},
     "alpaca_lora/exports/hf.py": {"shutil.copyfile", "tokenizer.save_pretrained"},

@@ -7,6 +7,7 @@ from typing import Any, cast
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
+from alpaca_lora._paths import expanded
 from alpaca_lora.adapters.attach import quiet_peft
 from alpaca_lora.adapters.inspection import inspect_adapter
 from alpaca_lora.adapters.probes import PROBES
@@ -24,13 +25,15 @@ from alpaca_lora.planning import Precision
 from alpaca_lora.prompts import Prompter, Template
 
 
-def find_adapter(path: Path) -> Path:
+def find_adapter(path: str | Path) -> Path:
     """Return the adapter directory at a path, which may be that of a run.
 
     Raises:
+        ConfigError: the path cannot be one, see `expanded`.
         AdapterError: there is none, or the run has not finished one yet.
         ModelError: a file in it would do harm, see `models.check_documents`.
     """
+    path = expanded(path)
     candidates = (path, path / "adapter")
     for directory in candidates:
         if (directory / "adapter_config.json").is_file():
@@ -148,7 +151,7 @@ def find_trained(
     Raises:
         AdapterError, ModelError, TemplateError, ConfigError: one cannot be used, or is not known.
     """
-    directory = find_adapter(Path(path).expanduser())
+    directory = find_adapter(path)
     sidecar = read_sidecar(directory)
     prompter = prompter_of(directory, sidecar, template, force=force_template)
     named = str(base_model or (sidecar.base_model if sidecar else ""))

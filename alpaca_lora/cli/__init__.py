@@ -8,7 +8,6 @@ import contextlib
 import difflib
 import io
 import logging
-import os
 import signal
 import sys
 import threading
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 a fault of this program, 2 bad input, 3 a budget is reached, 4 out of disk or memory,
-        130 interrupted, 143 terminated.
+        130 interrupted, 141 nobody read on, 143 terminated.
     """
     if sys.stdout is None or sys.stderr is None:  # closed by whoever started us
         with (
@@ -40,24 +39,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             contextlib.redirect_stderr(sys.stderr or io.StringIO()),
         ):
             return main(argv)
-    for stream in (sys.stdout, sys.stderr):
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            with contextlib.suppress(ValueError):  # of an input that was read from before
+                stream.reconfigure(errors=errors)
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     name, *rest = [argument for argument in arguments if argument != "--debug"] or ["--help"]
+    code = 128 + signal.SIGPIPE  # what a shell says of a command that a reader left halfway
+    with contextlib.suppress(BrokenPipeError):
+        code = _attempt(name, rest, debug=debug)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:  # at its exit Python would try once more, and complain
+            from alpaca_lora._console import let_go
+
+            let_go(stream)
+    return code
+
+
+def _attempt(name: str, arguments: list[str], *, debug: bool) -> int:
     try:
         with _library_advice(shown=debug), _sigterm_as_exception():
-            code = _run(name, rest)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has left; without this Python complains when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+            return _run(name, arguments)
+    except BrokenPipeError:
+        raise
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
         return explain(error, name)
-    return code
 
 
 def _run(name: str, arguments: list[str]) -> int:

@@ -1,6 +1,5 @@
 """Blind comparison from the command line: seal it, let a person vote on a page or here, and say what came out."""
 
-import contextlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from alpaca_lora.cli.conversation import text_flag
+from alpaca_lora.cli.conversation import read_line, text_flag
+from alpaca_lora.cli.failures import Terminated, until_interrupted
 from alpaca_lora.cli.modes import refuse_idle
 from alpaca_lora.errors import AlpacaLoraError, ConfigError
 from alpaca_lora.reporting.wording import count, printable, with_interval
@@ -75,14 +75,23 @@ def compare_blindly(options: CompareOptions) -> int:
         if options.prepare:
             print(f"{count(len(comparison.pairs))} comparisons are sealed; SHA-256 of the key {comparison.commitment}")
             return 0
-        if not comparison.complete:
-            (_vote_here if options.terminal else _vote_on_a_page)(comparison, options)
-        if not comparison.complete:
-            done = f"{count(len(comparison.votes))} of {count(len(comparison.pairs))} comparisons are done"
-            print(f"{done}; the key stays sealed, and the same command goes on", file=sys.stderr)
-            return _RESUMABLE
+        try:
+            if not comparison.complete:
+                (_vote_here if options.terminal else _vote_on_a_page)(comparison, options)
+        except Terminated:
+            _tell(comparison, options)
+            raise
+        return _tell(comparison, options)
+
+
+def _tell(comparison: "BlindComparison", options: CompareOptions) -> int:
+    """Say how far a comparison is, or what came out, and return the exit code."""
+    if comparison.complete:
         print(_finish(comparison, options))
         return 0
+    done = f"{count(len(comparison.votes))} of {count(len(comparison.pairs))} comparisons are done"
+    print(f"{done}; the key stays sealed, and the same command goes on", file=sys.stderr)
+    return _RESUMABLE
 
 
 def _finish(comparison: "BlindComparison", options: CompareOptions) -> str:
@@ -113,7 +122,7 @@ def _vote_on_a_page(comparison: "BlindComparison", options: CompareOptions) -> N
             return f"Every comparison is done. {error}"
 
     require("gradio", extra="ui")
-    with listen(options.port) as listening, contextlib.suppress(KeyboardInterrupt):
+    with listen(options.port) as listening, until_interrupted():
         website = Website(RatingPage(comparison, finish), listening)
         said = f"open {website.url} in a browser; Ctrl-C ends it, and the same command goes on"
         print(said, file=sys.stderr, flush=True)
@@ -129,7 +138,7 @@ def _vote_here(comparison: "BlindComparison", options: CompareOptions) -> None:
         said = ""
         while said not in {*_ANSWERS, "q"}:
             try:
-                said = input(_ASK).strip().lower()
+                said = read_line(_ASK).strip().lower()
             except EOFError:
                 said = "q"
         if said == "q":

@@ -13,7 +13,7 @@ from alpaca_lora.errors import ConfigError
 if TYPE_CHECKING:
     from alpaca_lora.serving import Assistant
 
-__all__ = ["AdapterOptions", "ChatOptions", "answer_once", "converse", "text_flag"]
+__all__ = ["AdapterOptions", "ChatOptions", "answer_once", "converse", "read_line", "text_flag"]
 
 _DRAWING = "--temperature above 0"
 _DECODING = ("max_new_tokens", "temperature", "top_p", "top_k", "num_beams", "seed")
@@ -119,9 +119,20 @@ def converse(options: ChatOptions) -> int:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives `input` a history and arrow keys
     print("loading …", file=sys.stderr)
-    ask = input if sys.stdin.isatty() else lambda _: input()
+    ask = read_line if sys.stdin and sys.stdin.isatty() else lambda _: read_line("")
     Chat(_load(options), ask, sys.stdout, **options.decoding).run()
     return 0
+
+
+def read_line(prompt: str) -> str:
+    """Return the next line that is typed.
+
+    Raises:
+        EOFError: there is none, or whoever started us closed the input.
+    """
+    if sys.stdin is None:
+        raise EOFError
+    return input(prompt)
 
 
 def _load(options: ChatOptions) -> "Assistant":

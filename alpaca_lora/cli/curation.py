@@ -127,8 +127,9 @@ def read_pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
 @contextmanager
 def _progress(*, shown: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Show one bar for each stage, on standard error."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    from alpaca_lora._console import Console
 
     tasks: dict[str, TaskID] = {}
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,9 +1,10 @@
 """What a command says when it does not succeed, and its exit code.
 
 0 done · 1 a fault of this program · 2 bad input · 3 a budget is reached, or a judge gave too few verdicts · 4 out of
-disk or memory · 130 interrupted · 143 terminated.
+disk or memory · 130 interrupted · 141 whoever read the output has left · 143 terminated.
 """
 
+import contextlib
 import errno
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from alpaca_lora._exhaustion import is_disk_full, is_out_of_memory
 from alpaca_lora.errors import AlpacaLoraError, CoverageError, DiskFullError, ParityError
 from alpaca_lora.reporting.wording import visible
 
-__all__ = ["Terminated", "explain"]
+__all__ = ["Terminated", "explain", "until_interrupted"]
 
 _RESUME = {
     "finetune": "\nnothing that was saved is lost: the same command goes on from the run's newest checkpoint",
@@ -25,6 +26,16 @@ _LESS_MEMORY = "; --quantization nf4, a smaller --micro-batch-size or a smaller 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM has come; what cleans up after Ctrl-C cleans up after this too."""
+
+
+@contextlib.contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Let Ctrl-C, but not SIGTERM, end the block and no more than that."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if type(error) is not KeyboardInterrupt:
+            raise
 
 
 def explain(error: BaseException, command: str) -> int:
@@ -67,7 +78,8 @@ def explain(error: BaseException, command: str) -> int:
 def _say(text: str, code: int) -> int:
     """Print a message so that nothing in it, which may be somebody else's, does anything to a terminal."""
     first, *others = visible(text).splitlines() or [""]
-    print("\n".join([first, *(textwrap.indent(line, "       ") for line in others)]), file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):  # nobody reads it, but the code says it too
+        print("\n".join([first, *(textwrap.indent(line, "       ") for line in others)]), file=sys.stderr)
     return code
 
 

@@ -4,8 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-
+from alpaca_lora._console import Console
 from alpaca_lora._runs import enter_run
 from alpaca_lora.cli.tokens import describe, render_colored, render_plain
 from alpaca_lora.config import FinetuneConfig

@@ -87,13 +87,12 @@ def _source(options: ReplicateOptions) -> tuple["str | Path", str]:
 
 
 def _render_plan(source: "str | Path", output_dir: str) -> Iterator[str]:
-    from pathlib import Path
-
+    from alpaca_lora._paths import expanded
     from alpaca_lora.replication.ahead import all_deviations, look_ahead
     from alpaca_lora.replication.reading import load_recipe
     from alpaca_lora.replication.stages import Work
 
-    work = Work(load_recipe(source), Path(output_dir).expanduser().resolve())
+    work = Work(load_recipe(source), expanded(output_dir).resolve())
     recipe = work.recipe
     outlooks = look_ahead(work)
     done = sum(outlook.finished for outlook in outlooks)

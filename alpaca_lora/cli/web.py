@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from alpaca_lora.cli.conversation import AdapterOptions, text_flag
+from alpaca_lora.cli.failures import until_interrupted
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.reporting.wording import printable
 
@@ -86,9 +87,11 @@ def _serve(options: UiOptions, accounts: "Accounts | None") -> int:
         if options.share:
             print(f"shared as {website.share()}")
         print(f"open {website.url} in a browser; Ctrl-C ends it", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            website.serve()
-        desk.close()
+        try:
+            with until_interrupted():
+                website.serve()
+        finally:
+            desk.close()
     return 0
 
 
@@ -97,7 +100,7 @@ def _names(options: UiOptions, assistant: "Assistant") -> tuple[str, str]:
     from alpaca_lora.adapters import find_adapter, read_sidecar
     from alpaca_lora.reporting.wording import public_name
 
-    directory = find_adapter(Path(options.adapter).expanduser()).resolve()
+    directory = find_adapter(options.adapter).resolve()
     run = directory.parent if directory.name == "adapter" else directory
     sidecar = read_sidecar(directory)
     base = public_name(options.base_model or (sidecar.base_model if sidecar else "its base model"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files, _runs
-from alpaca_lora._paths import check_paths
+from alpaca_lora._paths import check_paths, expanded
 from alpaca_lora._seals import seal
 from alpaca_lora._version import __version__
 from alpaca_lora.curation.catalog import RULES
@@ -85,7 +85,7 @@ def curate(
         RunError: the findings to be replayed are of other data, repairs or another version.
     """
     _check_types(settings, against, output_dir)
-    target = _check_directory(Path(output_dir).expanduser(), source)
+    target = _check_directory(expanded(output_dir), source)
     loaded = read_dataset(source, column_map=column_map, allow_empty_output=True)
     sets = {str(path): read_set(path, column_map) for path in against}
     contract = _contract(loaded, column_map, sets, settings)
@@ -94,7 +94,7 @@ def curate(
         records, measured = measure(loaded.records, held_out, settings, on_progress)
     else:
         records = [repair_record(record, settings)[0] for record in loaded.records]
-        measured = read_measured(Path(replay).expanduser(), contract)
+        measured = read_measured(expanded(replay), contract)
     decisions = decide(measured, settings)
     curation = Curation(loaded, records, decisions, count_rules(measured, decisions, settings), settings)
     on_progress("writing", 0, 1)

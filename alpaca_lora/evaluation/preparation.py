@@ -89,7 +89,7 @@ def prepare_evaluation(
     asked = _named([subject, subject.base, *other])
     evaluated = load_evaluation_set(data, config.column_map)
     display.stage("comparing the rows with the training data")
-    trained = find_training_data(find_adapter(Path(adapter).expanduser()), trained_on)
+    trained = find_training_data(find_adapter(adapter), trained_on)
     evaluated = _held_out(evaluated, trained)
     other_trained = _training_data_of(asked[2:], against_trained_on)
     dropped = _refuse(evaluated.tasks, {"": trained, f" of {asked[-1].name}": other_trained}, asked, config, display)

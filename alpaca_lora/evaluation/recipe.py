@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _files, _runs
-from alpaca_lora._paths import check_paths
+from alpaca_lora._paths import check_paths, expanded
 from alpaca_lora._seals import seal
 from alpaca_lora.config import EvaluationConfig, JudgeConfig
 from alpaca_lora.config.spelling import as_flags
@@ -101,8 +101,9 @@ def _checked(
 def _checked_directory(adapter: str | Path, output_dir: str | Path, data: str | Path) -> Path:
     """Return the directory of the evaluation; refuse one that holds something else."""
     check_paths(adapter=adapter, output_dir=output_dir, data=data)
+    directory = expanded(output_dir).resolve()
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=Path(data) if Path(data).is_file() else None)
-    return Path(output_dir).expanduser().resolve()
+    return directory
 
 
 def _ask_all(plan: Plan, run_dir: Path, show: bool) -> tuple[dict[str, Answered], _TaskRows]:

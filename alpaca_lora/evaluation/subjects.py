@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora import _files
+from alpaca_lora._paths import expanded
 from alpaca_lora.adapters import find_trained, load_adapter
 from alpaca_lora.adapters.sidecar import WEIGHTS
 from alpaca_lora.config import QuantizationSettings
@@ -165,7 +166,7 @@ def find_other(named: str | Path, like: Subject) -> Subject | StoredAnswers:
 
 def look_for(named: str | Path) -> Subject | StoredAnswers | Path:
     """Return an adapter or stored answers of this name, or the directory of a base model; see `find_other`."""
-    path = Path(named).expanduser()
+    path = expanded(named)
     if path.is_file():
         outputs = load_model_outputs(path)
         names = list(dict.fromkeys(item.generator for item in outputs))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from alpaca_lora import _files
+from alpaca_lora._paths import expanded
 from alpaca_lora._runs import COMPLETE, CONTRACT, check_output_dir
 from alpaca_lora.adapters import TrainedAdapter, Updates, find_adapter, find_trained, read_sidecar
 from alpaca_lora.adapters.sidecar import WEIGHTS
@@ -101,7 +102,7 @@ def resolve(
         ModelError: the base cannot be used or is quantised itself.
         ConfigError: an adapter of another tool needs base and template by name.
     """
-    directory = find_adapter(Path(adapter_dir).expanduser())
+    directory = find_adapter(adapter_dir)
     run = directory.resolve().parent
     if (run / CONTRACT).is_file() and not (run / COMPLETE).is_file() and not allow_incomplete:
         raise AdapterError(
@@ -119,7 +120,7 @@ def check_output(output_dir: str | Path) -> Path:
     Raises:
         ConfigError: it holds something, is no directory, or cannot be written to.
     """
-    path = Path(output_dir).expanduser()
+    path = expanded(output_dir)
     if path.is_dir() and any(path.iterdir()):
         raise ConfigError(f"output_dir {str(output_dir)!r} is not empty: give a new directory, as 'exports/my-model'")
     check_output_dir(path, base_dir=None, data=None)

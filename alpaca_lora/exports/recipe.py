@@ -180,7 +180,7 @@ def open_origin(adapter_dir: str | Path, *, near: Path, **options: Any) -> Itera
     Raises:
         AlpacaLoraError: see `resolve` and `convert_legacy_adapter`.
     """
-    directory = find_adapter(Path(adapter_dir).expanduser())
+    directory = find_adapter(adapter_dir)
     if (directory / WEIGHTS).is_file() or not (directory / LEGACY_WEIGHTS).is_file():
         yield resolve(directory, **options)
         return

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alpaca_lora._paths import expanded
 from alpaca_lora.adapters import find_adapter, prompter_of, read_sidecar
 from alpaca_lora.errors import AlpacaLoraError, ExportError
 from alpaca_lora.exports.formats import FORMATS
@@ -45,10 +46,10 @@ def check_templates(adapter_dir: str | Path, artifacts: Sequence[str | Path] = (
         ExportError: an artefact is not one of ours, or is damaged.
         ModelError: a file in it would do harm, see `models.check_documents`.
     """
-    directory = find_adapter(Path(adapter_dir).expanduser())
+    directory = find_adapter(adapter_dir)
     prompter = prompter_of(directory, read_sidecar(directory), None)
     tokenizer = load_tokenizer(directory)
-    for place, name in [(directory, "adapter"), *((Path(item).expanduser(), None) for item in artifacts)]:
+    for place, name in [(directory, "adapter"), *((expanded(item), None) for item in artifacts)]:
         for surface in _surfaces(name or _format_of(place), place):
             yield SurfaceFinding(place, surface.name, compare_surface(surface, prompter, tokenizer))
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from alpaca_lora import _files
+from alpaca_lora._paths import expanded
 from alpaca_lora._seals import seal
 from alpaca_lora.errors import ExportError, ModelError
 from alpaca_lora.exports.origin import check_output, new_output
@@ -57,7 +58,7 @@ def make_weight_diff(
         ExportError: the models are equal, or have no tensor in common.
     """
     tuned_path, target = _checked(tuned_dir), check_output(output_dir)
-    tuned, raw = WeightFiles(tuned_path), WeightFiles(Path(raw_dir).expanduser())
+    tuned, raw = WeightFiles(tuned_path), WeightFiles(expanded(raw_dir))
     shapes, entries = {}, {}
     for name, shape in tuned.shapes.items():
         combined = name in raw.shapes and raw.shapes[name].shape == shape.shape
@@ -109,7 +110,7 @@ def recover_weights(
         ExportError: the base is another one, or the difference was damaged; the message names the first tensor.
     """
     diff_path, target = _checked(diff_dir), check_output(output_dir)
-    diff, raw = WeightFiles(diff_path), WeightFiles(Path(raw_dir).expanduser())
+    diff, raw = WeightFiles(diff_path), WeightFiles(expanded(raw_dir))
     manifest = _read_manifest(diff_path, diff)
     entries: dict[str, dict[str, str]] = manifest["tensors"]
     shapes = {name: _said_shape(name, shape, entries[name]["dtype"]) for name, shape in diff.shapes.items()}
@@ -139,7 +140,7 @@ def recover_weights(
 
 def _checked(name: str | Path) -> Path:
     """Return a directory whose small files may be copied."""
-    directory = Path(name).expanduser()
+    directory = expanded(name)
     if not directory.is_dir():
         raise ModelError(f"{str(directory)!r} is no directory: give that of a model")
     check_documents(directory)

@@ -6,6 +6,7 @@ next export would publish.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def _refuse_link(path: Path, directory: Path) -> None:
     if not path.is_symlink():
         return
     blobs = directory.parent.parent / "blobs"
-    target = path.resolve()
+    target = Path(os.path.realpath(path))  # which ends where links lead in a circle, too
     if not any(target.is_relative_to(place.resolve()) for place in (directory, blobs)):
         raise ModelError(f"{str(path)!r} is a link that leads out of its directory: put a copy of the file there")
 

@@ -129,7 +129,12 @@ def generate_responses(
 
     Returns:
         One response per prompt, in the order of the prompts.
+
+    Raises:
+        ConfigError: batch_size is below 1.
     """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
     decoding = decoding or Decoding()
     ids = [encode_prompt(tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]))

@@ -1,6 +1,6 @@
 """Decide what a run shall do before anything heavy is loaded: presets, open settings, and whether it will fit."""
 
-from alpaca_lora.planning.decisions import Decisions, Hardware, Precision, decide, decide_intervals
+from alpaca_lora.planning.decisions import Decisions, Hardware, Precision, count_steps, decide, decide_intervals
 from alpaca_lora.planning.fitting import Fix, settle_memory
 from alpaca_lora.planning.forecast import Estimate, estimate, plan
 from alpaca_lora.planning.memory import Item, checkpoint_bytes, process_bytes
@@ -21,6 +21,7 @@ __all__ = [
     "available_shapes",
     "checkpoint_bytes",
     "config_of",
+    "count_steps",
     "decide",
     "decide_intervals",
     "estimate",

@@ -20,10 +20,13 @@ from alpaca_lora.planning.kernel_facts import (
 )
 from alpaca_lora.planning.shapes import ModelShape
 
-__all__ = ["LEARNED_SHARE", "Activations", "activations_of", "is_adapted", "runs_on_kernels"]
+__all__ = ["LEARNED_SHARE", "Activations", "activations_of", "is_adapted", "runs_on_kernels", "uses"]
 
 LEARNED_SHARE = 0.73
 """Share of the tokens that are answers, in 999 records of Alpaca."""
+
+_SHARING = ("k_proj", "v_proj", "up_proj")
+"""Layers whose input is that of another one, q_proj or gate_proj."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +63,13 @@ def activations_of(
         record_tokens: of each record in it.
     """
     fast = runs_on_kernels(shape, config)
-    layer = (
-        _kept_on_kernels(shape, config, width_bytes, cuda, record_tokens)
-        if fast
-        else _kept_by_peft(shape, config, width_bytes)
-    )
     wide = shape.width * width_bytes
     return Activations(
-        layer=layer,
+        layer=_kept(shape, config, width_bytes, cuda, tokens, record_tokens),
         checkpoint=2 * wide if fast else wide,
         working=shape.inner * width_bytes + 3 * wide,
         head=5 * wide,
-        logits_bytes=_logits(shape, config, width_bytes, tokens, fast),
+        logits_bytes=_logits(shape, config, width_bytes, tokens),
     )
 
 
@@ -81,11 +79,32 @@ def runs_on_kernels(shape: ModelShape, config: FinetuneConfig) -> bool:
     return config.kernels.enabled and plain and shape.model_type in ARCHITECTURES
 
 
-def _kept_on_kernels(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bool, record_tokens: int) -> float:
+def uses(kernel: str, shape: ModelShape, config: FinetuneConfig) -> bool:
+    """Tell whether one of the kernels, named as its setting, runs its part of the model."""
+    return runs_on_kernels(shape, config) and bool(getattr(config.kernels, kernel))
+
+
+def _kept(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bool, tokens: int, record_tokens: int) -> float:
+    """Count what a layer keeps: each part as its kernel does, or as transformers and PEFT do where that is off.
+
+    Those keep what is normalised in float32, SiLU's output and, without any kernel, a key and value for each query.
+    """
     d, i = shape.width, shape.inner
+    norms = 2 * ((d * b + 8 if uses("norm", shape, config) else 4 * d) + d * b)  # input, two numbers a row; output
+    gated = (3 if uses("swiglu", shape, config) else 4) * i * b  # gate, up and their product
+    attention = _kept_by_attention(shape, config, b, cuda, tokens, record_tokens)
+    return norms + attention + gated + _kept_by_adapters(shape, config, b)
+
+
+def _kept_by_attention(
+    shape: ModelShape, config: FinetuneConfig, b: int, cuda: bool, tokens: int, record_tokens: int
+) -> float:
     queries, keys = shape.heads * shape.head_size, shape.key_heads * shape.head_size
+    if not runs_on_kernels(shape, config):
+        return 4 * queries * b + shape.heads * 4
+    if not config.kernels.attention:
+        return (2 * queries + 2 * keys + tokens) * b + shape.heads * 4  # with a mask of all pairs (masked_attention)
     padding = _padded(record_tokens) / record_tokens
-    norms = 2 * (2 * d * b + 8)  # input and output of each, with two float32 numbers a row (rms_norm)
     attention = (
         padding * (queries + 2 * keys) * b + queries * b
     )  # q, k, v by head, and the attended values (o_proj's x)
@@ -93,21 +112,18 @@ def _kept_on_kernels(shape: ModelShape, config: FinetuneConfig, b: int, cuda: bo
         attention += shape.heads * 4  # the logarithm of each row's sum instead of probabilities
     elif _padded(record_tokens) <= KEPT_LENGTH:
         attention += _probabilities(record_tokens) * shape.heads * b / record_tokens
-    return norms + attention + 3 * i * b + _kept_by_adapters(shape, config, b)  # gate, up and their product
-
-
-def _kept_by_peft(shape: ModelShape, config: FinetuneConfig, b: int) -> float:
-    """Count what transformers and PEFT keep: norms in float32, SiLU's output, keys and values for each query head."""
-    d, i, queries = shape.width, shape.inner, shape.heads * shape.head_size
-    norms = 2 * ((4 + (4 if b < 4 else 0)) * d + d * b)
-    return norms + (4 * queries * b + shape.heads * 4) + 4 * i * b + _kept_by_adapters(shape, config, b)
+    return attention
 
 
 def _kept_by_adapters(shape: ModelShape, config: FinetuneConfig, b: int) -> float:
-    """Count the low-rank products of a token, and the dropout masks of the inputs (lora_linear)."""
+    """Count the low-rank products of a token, and the dropout masks of the inputs (lora_linear).
+
+    PEFT casts the input of each layer to float32 and back, so layers that share it keep a copy each.
+    """
     adapted = [size for name, size in shape.linears.items() if is_adapted(name, config)]
     masks = sum(size for _, size in adapted) * b if config.lora.dropout else 0
-    return len(adapted) * config.lora.rank * b + masks
+    copies = 0 if b == 4 or uses("lora", shape, config) else sum(is_adapted(name, config) for name in _SHARING)
+    return len(adapted) * config.lora.rank * b + masks + copies * shape.width * b
 
 
 def is_adapted(name: str, config: FinetuneConfig) -> bool:
@@ -127,10 +143,12 @@ def _probabilities(record_tokens: int) -> float:
     return length * length * (parts + 1) / (2 * parts)
 
 
-def _logits(shape: ModelShape, config: FinetuneConfig, b: int, tokens: int, fast: bool) -> int:
-    if not fast:  # logits, their float32 copy, softmax and gradient of all supervised tokens
+def _logits(shape: ModelShape, config: FinetuneConfig, b: int, tokens: int) -> int:
+    if not runs_on_kernels(shape, config):  # logits, their float32 copy, softmax and gradient of all supervised tokens
         return tokens * shape.vocabulary * (2 * b + 8)
     learned = tokens if config.train_on_prompt else tokens * LEARNED_SHARE
+    if not config.kernels.loss:
+        return int(learned * shape.vocabulary * 3 * 4)  # in float32: softmax, its gradient and that of the logits
     block_bytes = LEAN_LOGITS_BYTES if config.gradient_checkpointing else LOGITS_BYTES
     rows = max(block_bytes // (shape.vocabulary * b * ROW_MULTIPLE), 1) * ROW_MULTIPLE
     padded = math.ceil(learned / ROW_MULTIPLE) * ROW_MULTIPLE

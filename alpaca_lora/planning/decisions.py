@@ -13,7 +13,7 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.planning.isolation import keeps_records_apart, packing_fault
 
-__all__ = ["Decisions", "Hardware", "Precision", "decide", "decide_intervals"]
+__all__ = ["Decisions", "Hardware", "Precision", "count_steps", "decide", "decide_intervals"]
 
 Precision = Literal["bf16", "fp16", "fp32"]
 """Number formats of a base model, the fastest first."""
@@ -138,6 +138,17 @@ def decide(
     _settle_device(choices, hardware)
     _settle_compiled(choices, rows * min(mean_tokens, config.max_length) * epochs, hardware)
     return choices.result()
+
+
+def count_steps(rows: int, config: FinetuneConfig) -> int:
+    """Return the optimizer steps of a run, as the Trainer counts them: a last, smaller batch of an epoch is one too.
+
+    Args:
+        rows: of an epoch, packed ones where packing is on.
+        config: the settings, batch and epochs decided.
+    """
+    steps = math.ceil(math.ceil(rows / (config.batch_size or 1)) * (config.epochs or 1))
+    return steps if config.max_steps is None else min(steps, config.max_steps)
 
 
 def decide_intervals(config: FinetuneConfig, total_steps: int) -> Decisions:

@@ -1,5 +1,6 @@
 """Will it fit, and how long will it take: `plan`, the answer before a byte of the model is fetched."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.planning.activations import LEARNED_SHARE
 from alpaca_lora.planning.cards import CARDS, card_named, hardware_with
-from alpaca_lora.planning.decisions import Hardware, decide
+from alpaca_lora.planning.decisions import Hardware, count_steps, decide
 from alpaca_lora.planning.fitting import Fix, cheapest_fix, settle_memory, total_of
 from alpaca_lora.planning.memory import Item, adapter_parameters, checkpoint_bytes, checkpointed_layers, items_of
 from alpaca_lora.planning.shapes import ModelShape, shape_of
@@ -194,9 +195,9 @@ def estimate(
     settled = settle_memory(asked, decided, shape, hardware, memory)
     config = settled.config
     tokens = records * min(mean_tokens, config.max_length)
-    rows = tokens / config.packed_length if config.packed_length else records
-    steps = max(1, round(rows * (config.epochs or 1) / (config.batch_size or 1)))
-    steps = min(steps, config.max_steps or steps)
+    rows = math.ceil(tokens / config.packed_length) if config.packed_length else records
+    steps = count_steps(rows, config)
+    epochs = min(config.epochs or 1, steps * (config.batch_size or 1) / rows)
     needed = total_of(shape, config, hardware)
     return Estimate(
         shape=shape,
@@ -205,7 +206,7 @@ def estimate(
         memory_bytes=memory,
         items=items_of(shape, config, device=hardware.device, memory_bytes=hardware.memory_bytes),
         steps=steps,
-        tokens=steps * (config.batch_size or 1) * tokens / rows,
+        tokens=epochs * tokens,
         teraflops=teraflops,
         given_rate=given_rate,
         checkpoint_bytes=checkpoint_bytes(adapter_parameters(shape, config), config),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alpaca_lora.config import FinetuneConfig
-from alpaca_lora.planning.activations import Activations, activations_of, is_adapted, runs_on_kernels
+from alpaca_lora.planning.activations import Activations, activations_of, is_adapted, runs_on_kernels, uses
 from alpaca_lora.planning.kernel_facts import CACHE_SHARE, ROW_MULTIPLE, WIDE
 from alpaca_lora.planning.shapes import ModelShape
 
@@ -83,11 +83,13 @@ def items_of(
         tokens=tokens,
         record_tokens=min(record_tokens or config.max_length, length),
     )
+    moving = _activations(shape, config, parts, tokens)
+    freed = sum(item.bytes for item in moving) + _rounded(shape, config, width_bytes)
     still = [
         *_base(shape, config, width_bytes, device, memory_bytes),
         *_trained(shape, config, width_bytes),
+        _gradients(shape, config, parts, tokens, freed),
     ]
-    moving = _activations(shape, config, parts, tokens)
     counted = [item for item in (*still, *moving) if item.bytes]
     total, moved = sum(item.bytes for item in counted), sum(item.bytes for item in moving)
     holes = _holes(shape, config) * tokens * (parts.layer + parts.working)
@@ -104,7 +106,7 @@ def _base(
     scales = linear / _NF4_BLOCK
     constants = scales + 4 * scales / _NESTED_BLOCK if config.quantization.double_quantization else 4 * scales
     unpacked = linear * width_bytes
-    given = config.kernels.nf4_cache_gib if runs_on_kernels(shape, config) else 0.0
+    given = config.kernels.nf4_cache_gib if uses("lora", shape, config) else 0.0
     room = memory_bytes * CACHE_SHARE if device == "cpu" else 0
     cache = min(int(given * 2**30), unpacked) if given is not None else unpacked if unpacked <= room else 0
     workspace = 0 if cache >= unpacked else shape.inner * shape.width * width_bytes
@@ -118,17 +120,31 @@ def _base(
 
 
 def _trained(shape: ModelShape, config: FinetuneConfig, width_bytes: int) -> Sequence[Item]:
-    parameters = adapter_parameters(shape, config)
-    accumulated = (config.batch_size or 1) > (config.micro_batch_size or 1)
-    outputs = sum(out for name, (out, _) in shape.linears.items() if is_adapted(name, config))
-    copied = parameters if width_bytes < 4 else shape.layers * outputs * config.lora.rank  # A needs no rounding then
-    rounded = copied * width_bytes * (1 - checkpointed_layers(shape, config) / shape.layers)
+    parameters, rounded = adapter_parameters(shape, config), _rounded(shape, config, width_bytes)
     return [
         Item("adapters", parameters * 4, "counted", f"rank {config.lora.rank}, float32"),
-        Item("adapters' gradients", parameters * 4 * accumulated, "counted", "kept between micro-batches"),
         Item("optimizer", int(parameters * _OPTIMIZER_BYTES[config.optimizer]), "counted", config.optimizer),
-        Item("adapters, rounded", int(rounded), "counted", f"copies in {config.precision} for the products"),
+        Item("adapters, rounded", rounded, "counted", f"copies in {config.precision} for the products"),
     ]
+
+
+def _rounded(shape: ModelShape, config: FinetuneConfig, width_bytes: int) -> int:
+    adapted = [sizes for name, sizes in shape.linears.items() if is_adapted(name, config)]
+    copied = sum(out + size * (width_bytes < 4) for out, size in adapted)  # in float32 A needs no copy
+    return (shape.layers - checkpointed_layers(shape, config)) * copied * config.lora.rank * width_bytes
+
+
+def _gradients(shape: ModelShape, config: FinetuneConfig, parts: Activations, tokens: int, freed: int) -> Item:
+    """Return what the adapters' gradients add to the peak.
+
+    Between micro-batches all of them stay. Else they come as `freed`, what the forward pass kept, goes, layer by
+    layer from the last: what counts is the end of the backward pass, with all gradients and the first layer at work.
+    """
+    gradients = adapter_parameters(shape, config) * 4
+    if (config.batch_size or 1) > (config.micro_batch_size or 1):
+        return Item("adapters' gradients", gradients, "counted", "kept between micro-batches")
+    end = gradients + int(tokens * (parts.working + parts.layer))
+    return Item("adapters' gradients", max(0, end - freed), "counted", "beyond what a backward pass frees")
 
 
 def _activations(shape: ModelShape, config: FinetuneConfig, parts: Activations, tokens: int) -> Sequence[Item]:

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from alpaca_lora._paths import expanded
 from alpaca_lora.errors import ModelError, ModelNotFoundError
 
 __all__ = [
@@ -122,6 +123,7 @@ def shape_of(model: str | Path) -> ModelShape:
 
     Raises:
         ModelNotFoundError: there is no such name, directory or Hub id.
+        ConfigError: it is a path that cannot be one, see `expanded`.
         ModelError: its config.json is damaged, or lacks what a decoder of the Llama family has.
     """
     return shape_from(config_of(model), str(model))
@@ -132,6 +134,7 @@ def config_of(model: str | Path) -> dict[str, Any]:
 
     Raises:
         ModelNotFoundError: there is no such name, directory or Hub id.
+        ConfigError: it is a path that cannot be one, see `expanded`.
         ModelError: its config.json is damaged.
     """
     name = str(model)
@@ -139,7 +142,7 @@ def config_of(model: str | Path) -> dict[str, Any]:
         kind, *numbers = _NAMED[name]
         values: dict[str, Any] = dict(zip(_KEYS, numbers, strict=True))
         return {"model_type": kind, "tie_word_embeddings": name in _TIED, **values}
-    path = Path(name).expanduser()
+    path = expanded(name)
     local = path / "config.json" if path.is_dir() else path
     if not local.is_file():
         if not is_hub_id(name):
@@ -164,14 +167,15 @@ def shape_from(config: Mapping[str, Any], name: str) -> ModelShape:
         ModelError: numbers are missing or not positive, it is quantised already, or a mixture of experts.
     """
     refuse_quantised(config, name)
-    heads = config.get("num_attention_heads")
-    values = {"num_key_value_heads": heads, **config}
-    wrong = [key for key in _KEYS[:-1] if type(values.get(key)) is not int or values[key] < 1]
+    values = {key: value for key, value in config.items() if value is not None}  # null is as good as nothing
+    values.setdefault("num_key_value_heads", values.get("num_attention_heads"))
+    needed = (*_KEYS[:-1], *("head_dim",) * ("head_dim" in values))
+    wrong = [key for key in needed if type(values.get(key)) is not int or values[key] < 1]
     if wrong:
         shown = ", ".join(f"{key} {values.get(key)!r}" for key in wrong)
         raise ModelError(
             f"the config.json of {name!r} is none of a Llama-type decoder: {shown}. A plan needs whole numbers "
-            f"from 1 up in {', '.join(_KEYS[:-1])}"
+            f"from 1 up in {', '.join(needed)}"
         )
     if any("expert" in key for key in config):
         raise ModelError(f"{name!r} is a mixture of experts, which no plan is made for; give a dense model")
@@ -184,7 +188,7 @@ def shape_from(config: Mapping[str, Any], name: str) -> ModelShape:
         layers=values["num_hidden_layers"],
         heads=values["num_attention_heads"],
         key_heads=values["num_key_value_heads"],
-        head_size=config.get("head_dim") or values["hidden_size"] // values["num_attention_heads"],
+        head_size=values.get("head_dim", values["hidden_size"] // values["num_attention_heads"]),
         vocabulary=values["vocab_size"],
         tied=bool(config.get("tie_word_embeddings", False)),
         attention_bias=bool(config.get("attention_bias", config.get("model_type") == "qwen2")),

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from alpaca_lora._paths import check_paths
+from alpaca_lora._paths import check_paths, expanded
 from alpaca_lora.config import Settings
 from alpaca_lora.config.faults import Place, config_error, shown
 from alpaca_lora.config.packaged import PRESETS, PROFILES
@@ -56,7 +56,7 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
         values = {"profile": source}
     else:
         check_paths(recipe=source)
-        path = Path(source).expanduser()
+        path = expanded(source)
         if not path.is_file():
             raise ConfigError(f"{str(source)!r} is neither a profile nor a file; {PROFILES.choices(source)}")
         document = read_settings(path)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from alpaca_lora import _files, _runs
-from alpaca_lora._paths import check_paths
+from alpaca_lora._console import Console
+from alpaca_lora._paths import check_paths, expanded
 from alpaca_lora._seals import SEAL, seal
 from alpaca_lora.replication.ahead import all_deviations, check_ahead
 from alpaca_lora.replication.figures import SESSIONS, StageFigures, read_figures
@@ -78,7 +77,7 @@ def replicate(
         AlpacaLoraError: a stage failed, as its verb does; what was finished stays, and the same call goes on.
     """
     check_paths(output_dir=output_dir)
-    work = Work(load_recipe(recipe), Path(output_dir).expanduser().resolve(), progress)
+    work = Work(load_recipe(recipe), expanded(output_dir).resolve(), progress)
     source = Path(recipe) if isinstance(recipe, str | Path) and Path(recipe).is_file() else None
     _runs.check_output_dir(Path(output_dir), base_dir=None, data=source)
     contract = {"kind": "replication", "recipe": work.recipe.contract(), "environment": _runs.environment()}

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from alpaca_lora import _files
-from alpaca_lora._paths import check_paths
+from alpaca_lora._paths import check_paths, expanded
 from alpaca_lora._runs import CONTRACT
 from alpaca_lora._seals import SEAL, list_files, read_seal, seal_faults
 from alpaca_lora.adapters.saving import CONFIG
@@ -64,7 +64,7 @@ def verify(directory: str | Path, *, determinism: bool = False, progress: bool =
         ConfigError: determinism is asked of something that was not trained.
     """
     check_paths(directory=directory)
-    path = Path(directory).expanduser()
+    path = expanded(directory)
     kind = _kind_or_damage(path)
     if determinism and kind not in ("run", "replication", DAMAGED):
         raise ConfigError(f"{str(directory)!r} holds a {kind}, and only a run of finetune can be trained again")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alpaca_lora import _runs
-from alpaca_lora._paths import check_paths
+from alpaca_lora._paths import check_paths, expanded
 from alpaca_lora._version import __version__
 from alpaca_lora.config import SelfInstructConfig
 from alpaca_lora.errors import ConfigError
@@ -172,7 +172,7 @@ def choose_profile(config: SelfInstructConfig) -> Profile:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
+        return expanded(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ConfigError(f"requirements {path!r} cannot be read: {error}") from error
 

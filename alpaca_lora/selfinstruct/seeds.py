@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from alpaca_lora._paths import expanded
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.records import Record, read_dataset
 
@@ -49,7 +50,7 @@ def load_seeds(path: str | Path | None = None) -> Seeds:
         with as_file(packaged) as file:
             loaded = replace(read_dataset(file, extra_columns=(_MARK,)), name="packaged")
     else:
-        loaded = read_dataset(Path(path).expanduser(), extra_columns=(_MARK,))
+        loaded = read_dataset(expanded(path), extra_columns=(_MARK,))
     records = loaded.records
     if len(records) < 3:
         raise ConfigError(f"{loaded.name!r} holds {len(records)} seed tasks; give at least 3, better 20 or more")

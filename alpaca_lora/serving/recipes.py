@@ -40,7 +40,7 @@ def recipe(adapter_dir: str | Path, program: str) -> str:
     """
     if program not in PROGRAMS:
         raise ConfigError(f"recipe must be {' or '.join(PROGRAMS)}, got {program!r}")
-    directory = find_adapter(Path(adapter_dir).expanduser())
+    directory = find_adapter(adapter_dir)
     sidecar = read_sidecar(directory)
     if sidecar is None:
         raise AdapterError(

@@ -1,7 +1,7 @@
 """Serve the page to this machine, and to nobody else unless asked to.
 
 gradio is more than this page needs: it stores uploads, serves files, fetches addresses for a browser and keeps a
-history. So a guard before it lets through what the page itself asks for and nothing else, only under the names of this
+history. So a guard before it lets through what the page itself asks for and no other page, only under the names of this
 machine, and tells browsers to take nothing from any other address. gradio's own `launch` is not used, since a dozen
 environment variables can make it listen elsewhere, share the page or serve directories.
 """
@@ -169,7 +169,7 @@ def read_accounts(path: Path) -> list[tuple[str, str]]:
 
 
 def _guard(app: _Call, names: Callable[[], Sequence[str]]) -> _Call:
-    """Return an app that passes on what the page asks for, and refuses all else with 404 or, for its host, 421."""
+    """Return an app that passes on what the page asks for; all else gets 404, or 421 by its host, 403 by its origin."""
 
     async def guarded(scope: _Scope, receive: _Call, send: _Call) -> None:
         async def send_with_policy(message: MutableMapping[str, Any]) -> None:
@@ -192,8 +192,14 @@ def _guard(app: _Call, names: Callable[[], Sequence[str]]) -> _Call:
 
 
 def _status(scope: _Scope, names: Sequence[str]) -> int:
-    hosts = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"]
+    given = [(name, value.decode("latin-1")) for name, value in scope.get("headers", ())]
+    hosts = [value for name, value in given if name == b"host"]
     if scope["type"] != "http" or not _PATHS.fullmatch(scope["path"]):
         return 404
     host = hosts[0] if len(hosts) == 1 else ""
-    return 200 if host in names or host.rpartition(":")[0] in names else 421
+    if host not in names and host.rpartition(":")[0] not in names:
+        return 421
+    shared = (name for name in names if name not in _OWN_NAMES)
+    own = (host, *shared)  # with its port: a page at another one of this machine is foreign, and so is a "null" origin
+    origins = (value.rpartition("://")[2] for name, value in given if name == b"origin")
+    return 200 if all(origin in own for origin in origins) else 403

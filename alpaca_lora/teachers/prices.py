@@ -12,6 +12,7 @@ from typing import Any
 
 from platformdirs import user_config_path
 
+from alpaca_lora._paths import expanded
 from alpaca_lora.errors import ConfigError
 from alpaca_lora.teachers.protocol import Usage
 
@@ -59,7 +60,7 @@ def find_price(model: str, path: str | Path | None = None) -> Price | None:
     Raises:
         ConfigError: the file cannot be read, or its entry for this model is no price.
     """
-    file = default_price_file() if path is None else Path(path).expanduser()
+    file = default_price_file() if path is None else expanded(path)
     if path is None and not file.is_file():
         return None
     try:

@@ -15,6 +15,7 @@ from typing import Any
 
 from alpaca_lora import _files
 from alpaca_lora._exhaustion import require_space
+from alpaca_lora._paths import expanded
 from alpaca_lora._runs import run_id_of
 from alpaca_lora.errors import DiskFullError, RunError
 
@@ -123,7 +124,7 @@ def choose_checkpoint(run_dir: Path, resume: str) -> Choice:
     """
     if resume == "never":
         return Choice(None, ())
-    path = Path(resume).expanduser().resolve()
+    path = expanded(resume).resolve()
     if resume != "auto" and path.parent != run_dir.resolve():
         raise RunError(f"{resume!r} is no checkpoint of {str(run_dir)!r}: copy the whole run to go on from it")
     run_id = run_id_of(run_dir)

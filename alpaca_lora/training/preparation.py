@@ -12,12 +12,21 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from alpaca_lora._optional import require
+from alpaca_lora._paths import expanded
 from alpaca_lora._runs import COMPLETE, DEVICE, LIBRARY, check_output_dir, contract_of, environment
 from alpaca_lora._version import __version__
 from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.errors import ConfigError, EncodingError, RecordError
 from alpaca_lora.models import detect_hardware, fingerprint, load_tokenizer, locate_base_model
-from alpaca_lora.planning import Decisions, Hardware, config_of, decide, decide_intervals, validation_count
+from alpaca_lora.planning import (
+    Decisions,
+    Hardware,
+    config_of,
+    count_steps,
+    decide,
+    decide_intervals,
+    validation_count,
+)
 from alpaca_lora.prompts import Prompter
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
 from alpaca_lora.training import ranks
@@ -182,7 +191,7 @@ def _decide(
 
 
 def _path_of(source: Any) -> Path | None:
-    path = Path(source).expanduser() if isinstance(source, str | Path) else None
+    path = expanded(source) if isinstance(source, str | Path) else None
     return path if path and path.exists() else None
 
 
@@ -229,12 +238,6 @@ def _plan(config: FinetuneConfig, rows: int, *, evaluated: bool) -> tuple[Plan, 
         save_steps=int(intervals.config.save_steps or total_steps),
     )
     return plan, intervals
-
-
-def count_steps(rows: int, config: FinetuneConfig) -> int:
-    """Return the optimizer steps of a run, as the Trainer counts them: a last, smaller batch of an epoch is one too."""
-    steps = math.ceil(math.ceil(rows / (config.batch_size or 1)) * (config.epochs or 1))
-    return steps if config.max_steps is None else min(steps, config.max_steps)
 
 
 def _warmup(config: FinetuneConfig, total_steps: int) -> int:

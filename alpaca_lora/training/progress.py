@@ -11,13 +11,14 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from alpaca_lora._console import Console
 from alpaca_lora.reporting.wording import count, duration, memory, printable, visible
 
 __all__ = ["Progress"]

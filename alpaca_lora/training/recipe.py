@@ -11,7 +11,7 @@ from transformers import set_seed
 
 from alpaca_lora import _files, _runs
 from alpaca_lora._exhaustion import is_disk_full
-from alpaca_lora._paths import check_paths
+from alpaca_lora._paths import check_paths, expanded
 from alpaca_lora._seals import SEAL, break_seal, seal
 from alpaca_lora.adapters import (
     Sidecar,
@@ -114,7 +114,7 @@ def finetune(
     """
     check_paths(base_model=base_model, output_dir=output_dir)
     ranks.join()
-    shared_dir = Path(output_dir).expanduser().resolve()
+    shared_dir = expanded(output_dir).resolve()
     interruption = Interruption()
     with Progress(enabled=progress and ranks.rank() == 0) as display, ranks.own_directory(shared_dir) as run_dir:
         display.stage("preparing data and base model")

@@ -1,5 +1,9 @@
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -40,6 +44,29 @@ def test_a_rater_stops_goes_on_and_learns_the_names_at_the_end(files, vote, caps
     assert "resolution  2 decided comparisons tell no share from 50 %" in shown
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["ties"], result["left"], result["right"], result["judge"]) == (1, 1, 1, None)
+
+
+@pytest.mark.parametrize("stdin", [b"caf\xe9\nl\n", None])
+def test_a_rater_who_types_anything_or_nothing_can_go_on(files, monkeypatch, capsys, stdin):
+    monkeypatch.setattr("sys.stdin", stdin and io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+    assert main(["compare", *files, "--terminal"]) == 3
+    assert f"{1 if stdin else 0} of 3 comparisons are done" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code", "last"), [(signal.SIGTERM, 143, "interrupted\n"), (signal.SIGINT, 3, "")])
+def test_a_page_of_comparisons_ends_with_the_signals_code(files, repository, sent, code, last):
+    pytest.importorskip("gradio", reason="the extra ui is not installed")
+    assert main(["compare", *files, "--prepare"]) == 0
+    command = [sys.executable, "-m", "alpaca_lora", "compare", "--output-dir", "run", "--port", "0"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(repository)}
+    ) as child:
+        assert child.stderr.readline().startswith("open http://127.0.0.1:")
+        child.send_signal(sent)
+        said = child.stderr.read()
+    told = "0 of 3 comparisons are done; the key stays sealed, and the same command goes on\n"
+    assert (child.returncode, said) == (code, told + last)
 
 
 def test_the_verdicts_of_a_judge_are_put_beside(files, vote, capsys):

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,13 @@ def test_the_base_is_held_as_it_is_asked_for(kind, train, tiny_base: Path):
 def test_a_precision_that_there_is_not_is_refused(capsys, train, tiny_base: Path):
     assert main(["chat", "--adapter", str(train(tiny_base)), "--prompt", "x", "--precision", "bf32"]) == 2
     assert "error: precision must be one of 'bf16', 'fp16', 'fp32', got 'bf32'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stdin", [b"caf\xe9\n", None])
+def test_a_conversation_takes_any_bytes_and_no_input_at_all(capsys, monkeypatch, tiny_base, train, stdin):
+    monkeypatch.setattr("sys.stdin", stdin and io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+
+    assert main(["chat", "--adapter", str(train(tiny_base)), "--max-new-tokens", "1"]) == 0
+    shown = capsys.readouterr()
+    assert ("cut off after 1 tokens" in shown.out or "(an empty answer)" in shown.out) is bool(stdin)
+    assert "error" not in shown.err

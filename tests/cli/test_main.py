@@ -101,13 +101,40 @@ def test_help_loads_no_training_stack_and_the_first_help_no_parser(run_python, n
     assert loaded("--help") & {*stack, "tyro", "pydantic", "rich"} == set()
 
 
-def test_a_reader_that_leaves_early_is_no_error(run_python):
-    code = (
-        "import subprocess, sys; command = [sys.executable, '-m', 'alpaca_lora', '--help'];"
-        "child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE);"
-        "child.stdout.close(); print(child.stderr.read().decode(), child.wait())"
-    )
-    assert run_python("-c", code).stdout == " 0\n"
+@pytest.fixture
+def run_alone(run_python):
+    """Run the command with a stream that nobody reads: `run_alone("stdout", "--help")` returns what is left of it."""
+    code = """
+import os, subprocess, sys
+closed, *arguments = sys.argv[1:]
+os.environ.pop("PYTHONUNBUFFERED", None)
+child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+getattr(child, closed).close()
+print((child.stderr if closed == "stdout" else child.stdout).read().decode(), child.wait())
+"""
+
+    def run(closed: str, *arguments: str) -> str:
+        return run_python("-c", code, closed, *arguments).stdout
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ended"),
+    [
+        (["-m", "alpaca_lora", "--help"], 0),
+        (["-m", "alpaca_lora", "plan", "--model", "llama-2-7b", "--memory-gb", "2"], 2),  # it does not fit
+        (["-u", "-m", "alpaca_lora", "--help"], 141),  # its first word finds no reader
+    ],
+)
+def test_a_reader_that_leaves_early_takes_no_code_away(run_alone, arguments, ended):
+    assert run_alone("stdout", *arguments) == f" {ended}\n"
+
+
+@pytest.mark.parametrize("unbuffered", [[], ["-u"]])
+def test_an_error_that_nobody_reads_has_its_code_still(run_alone, unbuffered):
+    assert run_alone("stderr", *unbuffered, "-m", "alpaca_lora", "plan", "--card", "4091") == " 2\n"
+    assert run_alone("stderr", *unbuffered, "-m", "alpaca_lora", "no-such-command") == " 141\n"
 
 
 def test_a_closed_output_is_no_error(run_python):

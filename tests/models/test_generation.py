@@ -78,6 +78,12 @@ def test_no_prompts_have_no_answers(model, tokenizer, passes):
     assert passes == []
 
 
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_without_prompts_is_refused(batch_size, model, tokenizer):
+    with pytest.raises(ConfigError, match=f"batch_size must be at least 1, got {batch_size}"):
+        generate_responses(model, tokenizer, ["one"], batch_size=batch_size)
+
+
 def test_greedy_answers_repeat(model, tokenizer):
     assert generate_responses(model, tokenizer, PROMPTS, SHORT) == generate_responses(model, tokenizer, PROMPTS, SHORT)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alpaca_lora.config import FinetuneConfig, LoraSettings, load_config
 from alpaca_lora.errors import ConfigError
-from alpaca_lora.planning import Hardware, available_presets, decide, decide_intervals
+from alpaca_lora.planning import Hardware, available_presets, count_steps, decide, decide_intervals
 
 GIB = 2**30
 AMX = Hardware(device="cpu", name="Xeon", memory_bytes=64 * GIB, bf16=True, fp16=False, cores=2)
@@ -337,3 +337,18 @@ def test_packing_is_refused_where_records_would_see_each_other(settings, asked):
 def test_a_run_too_short_to_learn_is_warned_of(total_steps, warned):
     reasons = decide_intervals(FinetuneConfig(), total_steps).reasons
     assert any(reason.startswith("warning: the run has 49 optimizer steps") for reason in reasons) == warned
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "steps"),
+    [
+        (16, {"epochs": 1.0}, 4),
+        (17, {"epochs": 1.0}, 5),
+        (17, {"epochs": 2.5}, 13),
+        (1, {"epochs": 3.0}, 3),
+        (1000, {"epochs": 3.0, "max_steps": 7}, 7),
+        (8, {"epochs": 1.0, "max_steps": 7}, 2),
+    ],
+)
+def test_a_last_smaller_batch_of_an_epoch_is_a_step_too(rows, settings, steps):
+    assert count_steps(rows, FinetuneConfig(batch_size=4, micro_batch_size=2, **settings)) == steps

@@ -80,6 +80,22 @@ def test_a_token_of_a_7b_takes_four_products_of_its_weights_and_six_when_checkpo
     assert again / plain == pytest.approx(1.49, abs=0.01)  # research/performance.md §4.1
 
 
+@pytest.mark.parametrize(
+    ("overrides", "steps", "epochs"),
+    [
+        ({"packing": False}, 9, 3.0),  # three batches of 4, 4 and 1 records, three times
+        ({"packing": False, "epochs": 0.5}, 2, 0.5),
+        ({"packing": False, "max_steps": 2}, 2, 8 / 9),
+        ({"packing": True, "packed_length": 1024}, 3, 3.0),  # 1845 tokens fill two rows, the second in part
+    ],
+)
+def test_a_plan_has_the_steps_and_the_tokens_of_training(overrides, steps, epochs):
+    fixed = {"batch_size": 4, "micro_batch_size": 1, "epochs": 3.0, "max_length": 512}
+    made = plan("smollm2-135m", card="4090", records=9, overrides=fixed | overrides)
+    assert made.steps == steps
+    assert made.tokens == pytest.approx(epochs * 9 * 205)
+
+
 def test_a_machine_without_a_card_is_planned_with_the_memory_that_is_free():
     laptop = Hardware(device="cpu", name="laptop", memory_bytes=16 * GIB, bf16=False, fp16=False, cores=4)
     asked = FinetuneConfig(quantization="nf4", max_length=256)

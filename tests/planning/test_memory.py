@@ -1,5 +1,6 @@
 """The items of a plan are the tensors of this code: counted here on a tiny model, in benchmarks on real shapes."""
 
+import importlib
 import json
 from dataclasses import replace
 
@@ -33,33 +34,103 @@ def test_the_adapters_are_those_that_peft_attaches(tiny_base):
     assert adapter_parameters(shape_of(tiny_base), FinetuneConfig(lora=settings)) == attached
 
 
-def test_activations_are_what_the_kernels_save(tiny_base):
+@pytest.fixture
+def loss_of():
+    """Prepare a batch of one record: `loss_of(base_dir, settings)` returns the model, and what computes its loss."""
     import torch
 
     from alpaca_lora.adapters import attach_adapter
     from alpaca_lora.kernels import apply
     from alpaca_lora.models import load_base_model
 
-    settings = config(precision="fp32", gradient_checkpointing=False, packed_length=512, lora=LoraSettings(rank=4))
-    model = attach_adapter(load_base_model(tiny_base, precision="fp32"), settings.lora, base_dir=str(tiny_base))
-    fast_path = apply(model, settings.kernels, longest_record=512)
+    def make(base_dir, settings):
+        base = load_base_model(base_dir, precision=settings.precision)
+        model = attach_adapter(base, settings.lora, base_dir=str(base_dir))
+        checkpointed, length = bool(settings.gradient_checkpointing), settings.packed_length
+        fast_path = apply(model, settings.kernels, longest_record=length, checkpointed=checkpointed)
+        ids = torch.randint(0, 300, (1, length))
+        batch = {"input_ids": ids, "labels": ids, "real_tokens": torch.tensor([length])}
+        return model, lambda: fast_path.loss(batch, length - 1.0)
+
+    return make
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("off", [None, "attention", "lora", "norm", "rope", "swiglu"])
+def test_activations_are_what_the_kernels_save_and_what_saves_it_where_one_is_off(tiny_base, loss_of, precision, off):
+    import torch
+
+    kernels = KernelSettings(**({off: False} if off else {}))
+    settings = config(precision=precision, gradient_checkpointing=False, packed_length=512, kernels=kernels)
+    settings = settings.model_copy(update={"lora": LoraSettings(rank=4)})
+    model, loss = loss_of(tiny_base, settings)
     owned = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     saved = {}
 
     def note(tensor):
-        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        saved[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    ids = torch.randint(0, 300, (1, 512))
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        fast_path.loss({"input_ids": ids, "labels": ids, "real_tokens": torch.tensor([512])}, 511.0)
-    found = sum(size for place, size in saved.items() if place not in owned)
+        loss()
+    found = sum(tensor.untyped_storage().nbytes() for place, tensor in saved.items() if place not in owned)
     parts = {
         item.name: item.bytes
         for item in items_of(shape_of(tiny_base), settings, device="cpu", memory_bytes=GIB, record_tokens=512)
     }
-    head = 2 * 512 * 32 * 4 + 3 * 8 * 512  # the last norm's input, its statistics, the hidden states' gradient, indices
+    width = 2 if precision == "bf16" else 4
+    head = 2 * 512 * 32 * width + 3 * 8 * 512  # last norm's input, its statistics, gradient of hidden states, indices
     assert found - head == pytest.approx(parts["activations"] + parts["adapters, rounded"], rel=0.02)
+
+
+@pytest.fixture
+def small_model(tmp_path):
+    """Write a model with random weights: `small_model(layers=12, vocabulary=384)` returns its directory."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    def make(layers, vocabulary):
+        heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 512, **heads}
+        made = LlamaConfig(vocab_size=vocabulary, num_hidden_layers=layers, **sizes)
+        LlamaForCausalLM(made).save_pretrained(tmp_path)
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def peak_of(repository, monkeypatch, loss_of):
+    """Return what tensors take at most in a forward and backward pass, and what the plan says of it."""
+    monkeypatch.syspath_prepend(str(repository / "benchmarks" / "memory_grid"))
+    counter = importlib.import_module("cell").LiveTensors
+
+    def measure(base_dir, settings):
+        _, loss = loss_of(base_dir, settings)
+        with counter() as live:
+            loss().backward()
+        length = settings.packed_length
+        found = items_of(shape_of(base_dir), settings, device="cpu", memory_bytes=GIB, record_tokens=length)
+        still = ("linear layers", "embeddings and norms", "adapters", "optimizer")
+        return live.peak, sum(item.bytes for item in found if item.basis == "counted" and item.name not in still)
+
+    return measure
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kernel", [True, False])
+def test_the_loss_takes_what_is_planned_with_its_kernel_and_without(small_model, peak_of, precision, kernel):
+    settings = {"precision": precision, "kernels": KernelSettings(loss=kernel), "lora": LoraSettings(rank=4)}
+    settings |= {"gradient_checkpointing": False, "packed_length": 256, "max_length": 256, "train_on_prompt": True}
+    measured, planned = peak_of(small_model(2, 16384), config(batch_size=1, **settings))
+    assert planned == pytest.approx(measured, rel=0.02)
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_gradients_count_where_they_outgrow_the_activations(small_model, peak_of, checkpointed):
+    settings = {"precision": "fp32", "lora": LoraSettings(rank=256), "gradient_checkpointing": checkpointed}
+    settings |= {"packed_length": 64, "max_length": 64, "batch_size": 1}
+    measured, planned = peak_of(small_model(12, 384), config(**settings))
+    assert planned == pytest.approx(measured, rel=0.05)
 
 
 def test_four_bits_take_half_a_byte_and_their_scales():
@@ -90,6 +161,7 @@ def test_each_lever_takes_what_it_should():
     assert items(optimizer="adamw_8bit")["optimizer"] < base["optimizer"] / 3.9
     assert items(lora=LoraSettings(rank=32))["adapters"] == 2 * base["adapters"]
     assert "adapters' gradients" not in items(batch_size=1)
+    assert items(batch_size=1, lora=LoraSettings(rank=256))["adapters' gradients"] > GIB
     assert items(lora=LoraSettings(dropout=0.1))["layer at work"] > base["layer at work"]
 
 

@@ -44,6 +44,9 @@ def test_a_shape_is_the_parameters_that_transformers_makes(tiny_base):
         ({"hidden_size": None}, "hidden_size None"),
         ({"num_hidden_layers": 0, "vocab_size": "many"}, "num_hidden_layers 0, vocab_size 'many'"),
         ({"num_experts": 8}, "a mixture of experts"),
+        ({"head_dim": "128"}, "head_dim '128'. A plan needs whole numbers from 1 up in hidden_size"),
+        ({"head_dim": -128}, "head_dim -128"),
+        ({"num_key_value_heads": 0}, "num_key_value_heads 0"),
         ({"quantization_config": {"quant_method": "mxfp4"}}, "has quantization_config ('mxfp4')"),
         ({"quantization_config": {"load_in_4bit": True}}, "has quantization_config ('unknown')"),
         (
@@ -56,6 +59,13 @@ def test_a_shape_is_the_parameters_that_transformers_makes(tiny_base):
 def test_a_config_that_no_plan_can_be_made_of_is_refused_with_what_is_wrong(change, said):
     with pytest.raises(ModelError, match=re.escape(said)):
         shape_from(config_of("llama-2-7b") | change, "mine")
+
+
+def test_what_is_null_is_as_good_as_left_out():
+    config = config_of("llama-3-8b")
+    shape = shape_from(config | {"num_key_value_heads": None, "head_dim": None}, "x")
+    assert (shape.key_heads, shape.head_size) == (32, 128)
+    assert shape_from(config | {"head_dim": 64}, "x").head_size == 64
 
 
 def test_a_quantisation_that_is_null_is_none():

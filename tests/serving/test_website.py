@@ -102,6 +102,43 @@ def test_another_site_cannot_ask_through_a_browser(website: Website, http):
     assert "access-control-allow-origin" not in answer.headers
 
 
+def test_a_request_of_another_site_is_refused(website: Website, http):
+    strangers = [
+        "https://evil.example",
+        f"http://evil.example:{website.port}",
+        "null",
+        "",
+        f"http://localhost:{website.port}",
+    ]
+    strangers += ["http://127.0.0.1", "http://127.0.0.1:1", f"http://127.0.0.1:{website.port}.evil.example"]
+    for method in ("GET", "POST", "OPTIONS"):
+        for origin in strangers:
+            answer = http.request(method, f"{website.url}/config", headers={"origin": origin})
+            assert (answer.status_code, answer.content) == (403, b""), (method, origin)
+    both = [("origin", website.url), ("origin", "https://evil.example")]
+    assert http.get(f"{website.url}/config", headers=both).status_code == 403
+    assert http.get(f"{website.url}/config", headers={"origin": website.url}).status_code == 200
+    local = {"host": f"localhost:{website.port}", "origin": f"http://localhost:{website.port}"}
+    assert http.get(f"{website.url}/config", headers=local).status_code == 200
+
+
+def test_a_shared_page_is_asked_by_itself_alone(desk: Desk, publish, http, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gradio.networking.setup_tunnel", lambda *_: "https://mine.gradio.live")
+    website = publish(desk, accounts=ACCOUNTS)
+    assert website.share() == "https://mine.gradio.live"
+    login = {"url": f"{website.url}/login", "data": {"username": "ann", "password": "a long secret"}}
+    for host, origin, status in [
+        ("mine.gradio.live", "https://mine.gradio.live", 200),
+        (f"127.0.0.1:{website.port}", "https://mine.gradio.live", 200),  # a tunnel may give the page its local name
+        ("mine.gradio.live", "https://evil.example", 403),
+        ("mine.gradio.live", "https://mine.gradio.live.evil.example", 403),
+        ("mine.gradio.live", "null", 403),
+    ]:
+        answer = http.post(**login, headers={"host": host, "origin": origin})
+        assert answer.status_code == status, origin
+        assert ("access-control-allow-origin" in answer.headers) <= (status == 200)
+
+
 def test_browsers_are_told_to_ask_no_other_address(website: Website, http):
     policy = http.get(website.url).headers["content-security-policy"].split("; ")
 

@@ -11,22 +11,7 @@ from alpaca_lora.config import FinetuneConfig
 from alpaca_lora.errors import ConfigError, RunError
 from alpaca_lora.models import detect_hardware
 from alpaca_lora.training import admission, preparation, ranks
-from alpaca_lora.training.preparation import count_steps, prepare
-
-
-@pytest.mark.parametrize(
-    ("rows", "settings", "steps"),
-    [
-        (16, {"epochs": 1.0}, 4),
-        (17, {"epochs": 1.0}, 5),
-        (17, {"epochs": 2.5}, 13),
-        (1, {"epochs": 3.0}, 3),
-        (1000, {"epochs": 3.0, "max_steps": 7}, 7),
-        (8, {"epochs": 1.0, "max_steps": 7}, 2),
-    ],
-)
-def test_a_last_smaller_batch_of_an_epoch_is_a_step_too(rows, settings, steps):
-    assert count_steps(rows, FinetuneConfig(batch_size=4, micro_batch_size=2, **settings)) == steps
+from alpaca_lora.training.preparation import prepare
 
 
 @pytest.mark.catalogue(80)
