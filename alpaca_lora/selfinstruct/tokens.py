@@ -55,7 +55,10 @@ def tokens(text: str) -> list[str]:
     ['用', 'python', '写']
     """
     text = _VARIANT.sub(lambda found: _SIGNS[found[0]], unicodedata.normalize("NFC", text).casefold())
-    return _pattern().findall(_EMPHASIS.sub(r"\2", _LINE_MARK.sub(" ", text)))
+    text = _LINE_MARK.sub(" ", text)
+    if "*" in text:  # as it is in few
+        text = _EMPHASIS.sub(r"\2", text)
+    return _pattern().findall(text)
 
 
 def signs(text: str) -> list[str]:
