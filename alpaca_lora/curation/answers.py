@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from alpaca_lora.curation.rule import Rule, Verdict, wrong
 from alpaca_lora.records import Record
+from alpaca_lora.selfinstruct.tokens import UNSPACED, folded
 
 __all__ = ["ANSWERS"]
 
-_BLANK = re.compile(r"\s+")
 _REFUSAL = re.compile(
     r"\bas an? (?:ai|artificial intelligence|language model|large language model)\b"
     r"|\bi(?:'| a)m (?:just |only )?an? (?:ai|artificial intelligence|(?:large )?language model"
@@ -33,11 +33,18 @@ _DANGLING = re.compile(
     r"|such as|including|by|is|are|was|were|their|its|your|our))$"
 )
 _STRANDED = re.compile(
-    r" (?:is|are|was|were|that|in|by)$"
+    r"\b(?:wh(?:at|ere|o)(?:ever)?|how(?:ever)?(?: \S+)?|as|than|way|all) (?:i|you|he|she|it|we|they|this|that|there"
+    r"|(?:the|an?|my|your|his|her|its|our|their|this|that|these|those)(?: \S+){1,2}) (?:is|are|was|were)$"
+    r"|\bwhere(?:ver)? \S+ (?:is|are|was|were)$"
+    r"|\b(?:about|all|did|do|does|done|like|than) that$"
+    r"|\b(?:came|com|log|sign|check|tun|div|mov|giv|join|let|step|break|fit)(?:e|es|s|[gmnpt]?ing)?"
+    r"(?: (?:it|them|him|her|me|us))? in$"
+    r"|\b(?:get|go|went|pass|stand|stop|drop|fl(?:y|ies))(?:s|es|[pt]?ing)? by$"
+    r"|(?<=\w )(?:i|you|he|she|we|they|to) \S+ (?:in|by)$"
     r"|\b(?:i|you|he|she|it|we|they|to|that|what|where)\b(?: \S+){1,3} (?:of|to|with|for|from)$",
     re.I,
 )
-"""Ends of whole phrases: wherever you are, come in, someone to talk to."""
+"""Ends of whole phrases: wherever you are, come in, the world we live in, someone to talk to."""
 
 _ENGLISH = re.compile(
     r"\b(?:the|this|that|it|and|there|they|who|which|have|has|you|we|with|from|can|not|your|their|its|by)\b", re.I
@@ -52,25 +59,30 @@ _FEWEST_REPEATS = 4
 _MOST_NAME_WORDS, _MOST_PHRASE_WORDS = 2, 6
 """Words of a name or number, which may be the same in another language, and of a phrase that may be all of its text."""
 
+_PAIR = re.compile(rf"[{UNSPACED}]{{2}}")
+"""About one word, where no blanks divide them."""
+
 _HEAD = re.compile(
     r"[ \t]*(?:(?:async |for|while|if|elif|else|def|class|try|except|finally|with|match|case)\b.*:|Dear\b.*)"
 )
 
 
-def _plain(text: str) -> str:
-    return _BLANK.sub(" ", text).strip().casefold()
+def _count_words(text: str) -> int:
+    """Count words by blanks, and two characters of a script without blanks as one more."""
+    return len(text.split()) + len(_PAIR.findall(text))
 
 
 def _input_equals_output(record: Record) -> Verdict | None:
     """Find an echo; one or two words, or what is checked, picked out or laid out, may stay as they were."""
-    given, said = ([_plain(line) for line in text.strip().splitlines()] for text in (record.input, record.output))
+    given, said = ([folded(line) for line in text.strip().splitlines()] for text in (record.input, record.output))
     picked = re.search(r"\b(?:extract|identify|find|select|quote|simplify|reduce)\b", record.instruction, re.I)
     changed = re.search(r"\b(?:antonyms?|synonyms?|opposite)\b", record.instruction, re.I)
-    short = not changed and len(record.output.split()) <= (_MOST_PHRASE_WORDS if picked else _MOST_NAME_WORDS)
+    short = not changed and _count_words(record.output) <= (_MOST_PHRASE_WORDS if picked else _MOST_NAME_WORDS)
     allowed = re.search(
         r"\b(?:correct|edit|proofread|grammar|spell\w*|fix|remove|sort|order|organi[sz]e|arrange|error|mistake"
         r"|copy|repeat|identical|upper|lower|capital|case|without changing|if (?:needed|necessary)|same|reverse"
-        r"|backwards?)",
+        r"|backwards?)"
+        r"|改正|纠正|修正|更正|修改|校对|错|误|誤|语法|文法|排序|复制|重复|检查|提取|找出",
         record.instruction,
         re.I,
     )
@@ -80,8 +92,8 @@ def _input_equals_output(record: Record) -> Verdict | None:
 
 
 def _input_in_instruction(record: Record) -> Verdict | None:
-    given = _plain(record.input)
-    return wrong(f"input: {given[:60]!r}") if len(given.split()) >= 4 and given in _plain(record.instruction) else None
+    given = folded(record.input)
+    return wrong(f"input: {given[:60]!r}") if _count_words(given) >= 4 and given in folded(record.instruction) else None
 
 
 def _ends_with_colon(record: Record) -> Verdict | None:
@@ -115,7 +127,7 @@ def _repetition(record: Record) -> Verdict | None:
     sentences = Counter(
         plain
         for found in _SENTENCE.findall(record.output)
-        if len((plain := _plain(found)).split()) >= 4 and not _SIGNS_OF_CODE.search(plain)
+        if len((plain := folded(found)).split()) >= 4 and not _SIGNS_OF_CODE.search(plain)
     )
     most = sentences.most_common(1)
     if (
@@ -128,14 +140,14 @@ def _repetition(record: Record) -> Verdict | None:
 
 
 def _instruction_echo(record: Record) -> Verdict | None:
-    asked, said = _plain(record.instruction).rstrip(".:?!"), _plain(record.output).rstrip(".:?!")
+    asked, said = folded(record.instruction).rstrip(".:?!"), folded(record.output).rstrip(".:?!")
     copied = re.search(
         r"\b(?:rewrite|paraphrase|repeat|translate|correct|edit|rephrase|punctuat\w*|grammar|copy"
         r"|change|convert|type|capital)",
         record.instruction,
         re.I,
     )
-    long_enough = len(asked.split()) >= 4
+    long_enough = _count_words(asked) >= 4
     return wrong(f"output: {record.output.strip()[:60]!r}") if long_enough and said == asked and not copied else None
 
 

@@ -19,6 +19,9 @@ _LINE_END = re.compile(r"[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _WINDOWS = {code: bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
 """What Windows-1252 has in the place of control characters; nothing in five places."""
 
+_READ_WRONG = re.compile(r"[\x80-\x84\x86-\x9f]")
+"""What shows that U+0085 is the ellipsis of Windows-1252 too; alone it is a line end."""
+
 _BYTES = {ord(character): code for code, character in _WINDOWS.items() if character}
 _MOJIBAKE = re.compile(rf"[ÂÃÐ][\x80-\xbf{''.join(_WINDOWS.values())}]|â[€\x80]|ð[Ÿ\x9f]")
 _LOST = re.compile("\ufffd")
@@ -65,7 +68,9 @@ def visible(text: str) -> str:
 
 def _without_controls(text: str) -> str:
     """Return a text with what its control characters stand for: a line end, a character of Windows-1252, or nothing."""
-    return _CONTROL.sub("", _LINE_END.sub("\n", text).translate(_WINDOWS))
+    if _READ_WRONG.search(text):
+        text = text.translate(_WINDOWS)
+    return _CONTROL.sub("", _LINE_END.sub("\n", text))
 
 
 def _stray_escapes(record: Record) -> Verdict | None:

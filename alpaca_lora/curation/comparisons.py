@@ -15,7 +15,7 @@ from alpaca_lora.curation.measured import Finding
 from alpaca_lora.curation.settings import Compare, Method
 from alpaca_lora.records import Record
 from alpaca_lora.selfinstruct.novelty import Match, NoveltyIndex, compared_text, words
-from alpaca_lora.selfinstruct.tokens import tokens
+from alpaca_lora.selfinstruct.tokens import folded, tokens
 
 __all__ = ["compare_with_held_out", "compare_within", "score_leaks"]
 
@@ -65,7 +65,7 @@ def compare_within(
             found[place].append(Finding(EXACT, f"the same as {records[earlier].origin}", other=earlier))
         else:
             for other in tasks[task][:_MOST_PAIRS]:
-                if _plain(output) != _plain(records[other].output):
+                if folded(output) != folded(records[other].output):
                     found[place].append(Finding(CONFLICT, f"the task of {records[other].origin}", other=other))
             tasks[task].append(place)
             alike = nearly_same(record)
@@ -76,10 +76,6 @@ def compare_within(
             indexed.append(place)
         tick(place + 1)
     return found
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
 
 
 def _near_matcher(compare: Compare, method: Method, floor: float) -> Callable[[Record], list[Match]]:
@@ -119,7 +115,7 @@ def _minhash_matcher(floor: float) -> Callable[[str], list[Match]]:
     sketches: list[object] = []
 
     def matches(text: str) -> list[Match]:
-        plain = _plain(text)
+        plain = folded(text)
         shingles = {plain[n : n + _SHINGLE_CHARACTERS] for n in range(max(1, len(plain) - _SHINGLE_CHARACTERS + 1))}
         sketch = datasketch.MinHash(num_perm=_PERMUTATIONS)
         sketch.update_batch([shingle.encode() for shingle in sorted(shingles)])

@@ -5,13 +5,13 @@ As in `quantities`, a check abstains where the task is not plainly of its kind.
 
 import re
 
-from alpaca_lora.curation.numerals import WORDS
+from alpaca_lora.curation.numerals import SPELLED, find_numbers
 from alpaca_lora.curation.rule import Rule, Verdict
 from alpaca_lora.records import Record
 
 __all__ = ["FORMS", "count_sentences"]
 
-_NUMBER = rf"(\d{{1,4}}|{'|'.join(WORDS)})"
+_NUMBER = rf"(?<!\d[.,])((?>\d{{1,4}}|(?:{SPELLED})\b))"
 _LISTS = re.compile(
     rf"^\W*(?:please |can you )?(?:list|name|give|provide|suggest|generate|create|identify|mention"
     rf"|write|come up with|find|describe|propose|outline|state|tell|offer|recommend|think of"
@@ -23,7 +23,7 @@ _LISTS = re.compile(
     re.I,
 )
 _OF_EACH = re.compile(
-    r"\b(?:each|every|per|hundred)\b|ty-(?:one|two|three|four|five|six|seven|eight|nine)\b"
+    r"\b(?:each|every|per|hundred)\b"
     r"|\w{3}s,? (?:of|with) (?:under|no|not|at|fewer|less|up|max\w*)\b|\w{3}s,? under \d",
     re.I,
 )
@@ -69,7 +69,7 @@ _YES_NO = re.compile(
 
 
 def _number(text: str) -> int:
-    return WORDS[text.lower()] if text.lower() in WORDS else int(text)
+    return int(find_numbers(text)[0].value)
 
 
 def _list_length(record: Record) -> Verdict | None:

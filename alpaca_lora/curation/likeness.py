@@ -21,30 +21,30 @@ class InputIndex:
 
     def __init__(self, inputs: Iterable[str] = (), *, floor: float) -> None:
         self._index = NoveltyIndex(threshold=floor, split=tokens)
-        self._blank: list[bool] = []
+        self._known: list[str] = []
         for text in inputs:
             self.add(text)
 
     def add(self, text: str) -> None:
         """Make the input of the next task known."""
         self._index.add(text)
-        self._blank.append(not text.strip())
+        self._known.append(text.strip())
 
     def lower(self, text: str, alike: Sequence[Match]) -> list[Match]:
         """Return known tasks with scores no higher than those of the inputs, where both have one.
+
+        The same input has a score of 1, and may be without any token, as Morse code is.
 
         Args:
             text: the input of the task in question.
             alike: the known tasks that it is like as a whole.
         """
-        if not alike or not text.strip():
+        own = text.strip()
+        if not alike or not own:
             return list(alike)
         scores = dict(self._index.matches(text))
-        return [
-            match._replace(score=min(match.score, 1.0 if self._blank[match.number] else scores[match.number]))
-            for match in alike
-            if self._blank[match.number] or match.number in scores
-        ]
+        scores |= {match.number: 1.0 for match in alike if self._known[match.number] in ("", own)}
+        return [m._replace(score=min(m.score, scores[m.number])) for m in alike if m.number in scores]
 
 
 class Contents(NamedTuple):

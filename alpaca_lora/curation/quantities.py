@@ -58,7 +58,8 @@ _OTHER_WORK = re.compile(
 )
 _UNREAD = re.compile(
     r"\b(?:minus|negative|dozens?|hundreds?|thousands?|[a-z]*illions?|half|halves|thirds?|quarters?"
-    r"|(?:fourth|fifth|sixth|seventh|eighth|ninth|tenth|twelfth|hundredth)s?)\b|\d(?: ?\^| ?\*\*|[²³⁰-⁹]|e[-+]?\d)",
+    r"|(?:fourth|fifth|sixth|seventh|eighth|ninth|tenth|twelfth|hundredth)s?)\b"
+    r"|\d(?: ?\^| ?\*\*|[²³⁰-⁹]|e[-+]?\d)|\\[dt]?frac",
     re.I,
 )
 """Numbers that `find_answers` does not read, or reads in part."""

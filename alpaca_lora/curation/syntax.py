@@ -74,10 +74,12 @@ def _xml_syntax(record: Record) -> Verdict | None:
     texts = [text.strip() for text in texts if "<!" not in text]
     whole = re.search(r"\b(?:document|file)\b", record.instruction, re.I)
     for text in texts:
+        alone = whole or text.startswith("<?")
         try:
-            expat.ParserCreate().Parse(text if whole or text.startswith("<?") else f"<all>{text}</all>", True)
+            expat.ParserCreate().Parse(text if alone else f"<all>\n{text}</all>", True)
         except expat.ExpatError as error:
-            return Verdict(False, f"not XML: {error}")
+            line = error.lineno - (not alone)
+            return Verdict(False, f"not XML: {expat.ErrorString(error.code)}: line {line}, column {error.offset}")
     return Verdict(True, "the XML parses") if texts else None
 
 

@@ -13,6 +13,7 @@ from alpaca_lora.curation.catalog import CONTAMINATION, RULES
 from alpaca_lora.curation.comparisons import score_leaks
 from alpaca_lora.errors import AlpacaLoraError, ConfigError, RecordError, RunError
 from alpaca_lora.records import LoadedRecords, Record, read_dataset
+from alpaca_lora.selfinstruct.tokens import folded
 from alpaca_lora.training.preparation import split_loaded
 
 __all__ = ["UNKNOWN", "Leak", "TrainingData", "find_leaks", "find_training_data"]
@@ -122,7 +123,7 @@ def find_leaks(
 
 
 def _task(record: Record) -> tuple[str, str]:
-    return " ".join(record.instruction.split()).casefold(), " ".join(record.input.split()).casefold()
+    return folded(record.instruction), folded(record.input)
 
 
 def _read_run(path: Path) -> Mapping[str, Any] | None:

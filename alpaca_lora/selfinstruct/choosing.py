@@ -14,7 +14,7 @@ from alpaca_lora.selfinstruct.novelty import NoveltyIndex, compared_text, words
 from alpaca_lora.selfinstruct.parsing import Parsed, parse_json, parse_numbered
 from alpaca_lora.selfinstruct.profiles import Profile
 from alpaca_lora.selfinstruct.seeds import Seeds
-from alpaca_lora.selfinstruct.tokens import tokens
+from alpaca_lora.selfinstruct.tokens import folded, tokens
 from alpaca_lora.teachers import Answer
 
 __all__ = ["Chooser", "Decision"]
@@ -153,4 +153,4 @@ class Chooser:
 
 def _letters(record: Record) -> tuple[str, str]:
     """Return what two tasks have in common that differ in case and white space only."""
-    return " ".join(record.instruction.casefold().split()), " ".join(record.input.casefold().split())
+    return folded(record.instruction), folded(record.input)

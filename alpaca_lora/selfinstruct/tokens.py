@@ -9,9 +9,9 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["signs", "tokens"]
+__all__ = ["UNSPACED", "folded", "signs", "tokens"]
 
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # Japanese
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese
@@ -24,19 +24,41 @@ _PUNCTUATED = r"#%&*/@\\‰^"
 _LINE_MARK = re.compile(r"^[ \t]*(?:[-*+>•]|#{1,6})[ \t]", re.M)
 """What Markdown puts in front of a line: no sign of anything."""
 
+_EMPHASIS = re.compile(rf"(?<![^\W{UNSPACED}])(?<![*)])(\*{{1,3}})(?=\w)([^*\n]+?)(?<=\S)\1(?![^\W{UNSPACED}])(?![*(])")
+"""What Markdown puts around words; in the middle of a word or beside a bracket it may be a product."""
+
+_SIGNS = dict.fromkeys(("−", "–", "minus"), "-") | dict.fromkeys(("×", "∗", "·", "times", "multiplied by"), "*")
+_SIGNS |= {"÷": "/", "divided by": "/", "plus": "+"}
+_VARIANT = re.compile(r"[−–×∗÷]|(?<=\d)·(?=\d)|(?<=\d )(?:·|plus|minus|times|multiplied by|divided by)(?= \d)")
+"""Other ways to write a sign; a dot or a word is one between numbers only."""
+
+
+def folded(text: str) -> str:
+    """Return a text on one line and without regard to case, as it is compared where blanks and case mean nothing.
+
+    >>> folded(" Name  a COLOUR. ")
+    'name a colour.'
+    """
+    return " ".join(text.split()).casefold()
+
 
 def tokens(text: str) -> list[str]:
     """Return the words of a text in any script, its numbers and its signs, without regard to case.
 
     Chinese, Japanese and others that put no blanks between words go by character. A sign is a symbol, such as `+`, `%`
-    or an emoji; a hyphen where it can be a minus; and a bracket beside a number. Other punctuation is left out.
+    or an emoji; a hyphen where it can be a minus; and a bracket beside a number. Other punctuation and emphasis are
+    left out, and however a sign of arithmetic is written, it is the same one.
 
     >>> tokens("Is 15% of (8 - 2) more than C++?")
     ['is', '15', '%', 'of', '(', '8', '-', '2', ')', 'more', 'than', 'c', '+', '+']
     >>> tokens("用Python写。")
     ['用', 'python', '写']
     """
-    return _pattern().findall(_LINE_MARK.sub(" ", unicodedata.normalize("NFC", text).casefold()))
+    text = _VARIANT.sub(lambda found: _SIGNS[found[0]], unicodedata.normalize("NFC", text).casefold())
+    text = _LINE_MARK.sub(" ", text)
+    if "*" in text:  # as it is in few
+        text = _EMPHASIS.sub(r"\2", text)
+    return _pattern().findall(text)
 
 
 def signs(text: str) -> list[str]:
@@ -56,8 +78,8 @@ def _pattern() -> re.Pattern[str]:
     marks = _ranges(code for code, kind in enumerate(kinds) if kind.startswith("M"))
     symbols = _ranges(code for code, kind in enumerate(kinds) if kind in ("Sm", "Sc", "So"))
     return re.compile(
-        rf"[^\W_{_UNSPACED}]+(?:[{marks}]+[^\W_{_UNSPACED}]*)*"
-        rf"|(?=[{_UNSPACED}])\w[{marks}]*"
+        rf"[^\W_{UNSPACED}]+(?:[{marks}]+[^\W_{UNSPACED}]*)*"
+        rf"|(?=[{UNSPACED}])\w[{marks}]*"
         rf"|[{symbols}{_PUNCTUATED}]"
         r"|(?<![^\W\d_])-(?=[\d(])|(?<=[\d)] )-(?= )"
         r"|\((?=-?[\d(])|(?<=[\d)])\)"

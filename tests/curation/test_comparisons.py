@@ -71,6 +71,12 @@ TOLD_APART = {
         Record("Evaluate the expression.", "8 / 2", "4"),
     ],
     "names of languages": [Record(f"Explain what {name} is used for.", "", name) for name in ("C++", "C#", "C")],
+    "operators in words": [
+        Record("What is 12 plus 7?", "", "19"),
+        Record("What is 12 minus 7?", "", "5"),
+        Record("What is 12 times 7?", "", "84"),
+    ],
+    "pointers": [Record("Explain: int *a, b;", "", "1"), Record("Explain: int *a, *b;", "", "2")],
     "emoji": [Record("What does the emoji say?", "👍", "Yes."), Record("What does the emoji say?", "👎", "No.")],
     "case": [Record("Is this word capitalised?", "Paris", "Yes."), Record("Is this word capitalised?", "paris", "No.")],
     "indentation": [
@@ -102,6 +108,11 @@ def test_what_tells_tasks_apart_is_seen(records, tmp_path):
         ],
         [Record("翻译这个句子。", "今天猫睡得很久。"), Record("翻译这个句子。", "今天猫睡得很久了。")],
         [Record("What is 12 + 7?", "", "19"), Record("What is: 12+7?", "", "It is 19.")],
+        [Record("Write about **cats** and dogs."), Record("Write about cats and *dogs*.")],
+        [Record("What is 12 - 7?", "", "5"), Record("What is 12 − 7?", "", "5.")],
+        [Record("What is 3 * 4?", "", "12"), Record("What is 3 × 4?", "", "12.")],
+        [Record("What is 3 × 4?", "", "12"), Record("What is 3 times 4?", "", "12.")],
+        [Record("Translate the Morse code.", "... --- ...", "SOS"), Record("Translate the Morse code", "... --- ...")],
         [Record("Summarise.", "- The sea is wide.", "Wide."), Record("Summarise.", "* The sea is wide", "Wide.")],
         [Record("Translate.", "The sea is wide.", "Weit."), Record("Translate.", "the sea is wide", "Weit.")],
     ],
@@ -229,6 +240,15 @@ def test_a_general_instruction_with_another_input_is_no_leak_in_any_script(train
     held_out = {"eval.jsonl": [Record("Translate the whole sentence into English.", evaluated)]}
     found = compare_with_held_out([Record("Translate the whole sentence into English.", trained)], held_out)
     assert all(finding.score <= 0.7 for findings in found.values() for finding in findings)
+
+
+@pytest.mark.parametrize("text", ["... --- ...", "?!", "(()"])
+def test_an_input_without_words_is_a_leak_where_it_is_the_same(text):
+    held_out = {"eval.jsonl": [Record("Say what it means.", text, "Help")]}
+    trained = [Record("Say what it means.", f"{text}\n", "Help."), Record("Say what it means.", f";{text}", "No.")]
+    found = compare_with_held_out(trained, held_out)
+    assert found[0][0].score == 1
+    assert len(found) == 1 + (text == "(()")  # whose bracket is a token
 
 
 def test_without_anything_held_out_nothing_is_compared():

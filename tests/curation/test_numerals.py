@@ -34,3 +34,22 @@ def test_numbers_in_words_go_up_to_ninety_nine(text, number):
 )
 def test_an_answer_may_be_a_fraction_that_the_task_does_not_hold_or_thousands_with_dots(text, found):
     assert values(find_answers(text, "What is 2/3 of it?")) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("7/2", ["2", "7", "7/2"]),
+        ("-7/2", ["-7", "-7/2", "2"]),
+        ("It is −1 1/2.", ["-1", "-3/2", "1", "2"]),
+        ("7 / 2", ["2", "7", "7/2"]),
+        ("17 / 2", ["17", "2"]),
+        ("10-7/2", ["10", "2", "7", "7/2"]),
+    ],
+)
+def test_a_fraction_has_its_sign_and_is_no_part_of_one_in_the_task(text, found):
+    assert values(find_answers(text, "What is 17/2 - 5?")) == found
+
+
+def test_a_minus_behind_a_word_is_one_and_between_numbers_it_is_none():
+    assert values(find_numbers("It is -5, not 12 -7 or 3-2.")) == ["-5", "12", "2", "3", "7"]

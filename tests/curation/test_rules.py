@@ -96,6 +96,7 @@ def test_commands_of_tex_are_no_escapes(record):
         ("He said â€œhiâ€\x9d to me.", "He said “hi” to me."),
         ("It\xe2\x80\x99s fine", "It’s fine"),
         ("It\x92s fine", "It’s fine"),
+        ("Well\x85 it\x92s fine.", "Well… it’s fine."),
         ("one\u2028two\u2029three\x85four\x0bfive\x0csix", "one\ntwo\nthree\nfour\nfive\nsix"),
         (r"Q:\nWho?\nA: \"Ann\", who came.\n", 'Q:\nWho?\nA: "Ann", who came.'),
     ],
@@ -130,6 +131,36 @@ def test_an_input_that_only_looks_like_a_marker_is_kept_and_a_blank_instruction_
     result = curate(rows, tmp_path / "out")
     assert load_records(result.data) == rows[:1]
     assert {item.rule: item.dropped for item in result.rules}["empty_instruction"] == 2
+
+
+@pytest.mark.parametrize(
+    ("instruction", "output", "limit"),
+    [
+        ("Describe it in fifty five words or less.", "It is wide.", "at most 55"),
+        ("Describe it in fifty-five words or less.", "It is wide.", "at most 55"),
+        ("Describe it in 1,500 words or less.", "It is wide.", None),
+        ("List twenty two animals.", "1. Cat\n2. Dog", "22 wanted"),
+        ("List forty five words.", "1. Cat\n2. Dog", None),
+        ("List sixteen animals.", "1. Cat\n2. Dog", "16 wanted"),
+    ],
+)
+def test_a_number_of_two_words_is_read_whole(instruction, output, limit):
+    verdicts = [RULES[name].check(Record(instruction, "", output)) for name in ("answer_length", "list_length")]
+    details = [verdict.detail for verdict in verdicts if verdict]
+    assert len(details) == (limit is not None)
+    assert all(detail.startswith(limit) for detail in details)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "output", "place"),
+    [
+        ("Write the colour as XML.", "<a></b>", "line 1, column 5"),
+        ("Write the colours as XML.", "<a>\n<b></c>\n</a>", "line 2, column 5"),
+        ("Write an XML document.", "<a></b>", "line 1, column 5"),
+    ],
+)
+def test_a_fault_in_xml_is_where_the_detail_says(instruction, output, place):
+    assert RULES["xml_syntax"].check(Record(instruction, "", output)).detail == f"not XML: mismatched tag: {place}"
 
 
 def test_names_say_what_they_are_and_sentences_end():

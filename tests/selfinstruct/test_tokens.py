@@ -18,6 +18,13 @@ from alpaca_lora.selfinstruct.tokens import signs, tokens
         ("(2 + 3) * 4 (two)", ["(", "2", "+", "3", ")", "*", "4", "two"]),
         ("COVID-19, a well-known plan - in short", ["covid", "19", "a", "well", "known", "plan", "in", "short"]),
         ("# Head\n- one\n  * two\n> 3", ["head", "one", "two", "3"]),
+        ("**Cats** and *big dogs*; a * b, **kwargs", ["cats", "and", "big", "dogs", "a", "*", "b", "*", "*", "kwargs"]),
+        ("关于**猫**的诗", ["关", "于", "猫", "的", "诗"]),
+        ("2*3*4 and int *a, *b", ["2", "*", "3", "*", "4", "and", "int", "*", "a", "*", "b"]),
+        ("12 − 7 – 3 × 4 ∗ 5 ÷ 6 · 7", ["12", "-", "7", "-", "3", "*", "4", "*", "5", "/", "6", "*", "7"]),
+        ("1 plus 2 minus 3 times 4", ["1", "+", "2", "-", "3", "*", "4"]),
+        ("玛丽·居里 – a plus", ["玛", "丽", "居", "里", "a", "plus"]),
+        ("– one\n· two", ["one", "two"]),
         ("___ «…» — \n", []),
     ],
 )
