@@ -1,7 +1,7 @@
 """Fill the reference pages with what the code says about itself, so that no list is kept twice.
 
 mkdocs calls `on_page_markdown` for every page; a line `<!-- generated: NAME -->` becomes what the function of that name
-below returns.
+below returns. The rest of its paragraph, which tells a reader of the source where to look meanwhile, is left out.
 """
 
 import json
@@ -16,7 +16,7 @@ from alpaca_lora.cli.commands import COMMANDS
 from alpaca_lora.config import config_reference
 from alpaca_lora.planning import available_presets, preset
 
-_MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+_MARK = re.compile(r"^<!-- generated: (\w+) -->(?:\n.+)*$", re.MULTILINE)
 _HELP_COLUMNS = "100"
 
 
@@ -93,4 +93,5 @@ _GENERATED: dict[str, Callable[[], str]] = {
     "settings": list_settings,
     "presets": list_presets,
     "commands": list_commands,
+    "docstrings": str,  # mkdocstrings makes them
 }

@@ -1,6 +1,6 @@
 """Load an adapter and print its answer while it is written.
 
-Run:  python examples/04_chat.py runs/example-lora/adapter "Name three primary colours."
+Run:  python examples/04_chat.py runs/example-lora "Name three primary colours."
 """
 
 import argparse

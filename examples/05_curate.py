@@ -6,7 +6,7 @@ from alpaca_lora import CurationSettings, curate
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--data", default="alpaca-mini", help="a file, a Hub dataset, or the packaged records")
-parser.add_argument("--output-dir", default="runs/curated")
+parser.add_argument("--output-dir", default="runs/example-curated")
 options = parser.parse_args()
 
 result = curate(options.data, options.output_dir)

@@ -5,9 +5,9 @@ import argparse
 from alpaca_lora import EvaluationConfig, LocalTeacher, evaluate
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--adapter", default="runs/alpaca-mini", help="an adapter or run directory, as 02 makes")
+parser.add_argument("--adapter", default="runs/example-lora", help="an adapter or run directory; 02 makes this one")
 parser.add_argument("--data", default="alpaca-mini", help="a set of records; rows of the training data are left out")
-parser.add_argument("--output-dir", default="runs/evaluation")
+parser.add_argument("--output-dir", default="runs/example-evaluation")
 parser.add_argument("--rows", type=int, default=20)
 parser.add_argument("--max-new-tokens", type=int, default=128)
 parser.add_argument(

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import importlib.util
 import io
 import re
 import shlex
@@ -17,14 +16,16 @@ import alpaca_lora
 from alpaca_lora.cli import main
 from alpaca_lora.cli.commands import COMMANDS
 from alpaca_lora.cli.legacy import translate
-from alpaca_lora.config import FinetuneConfig, config_reference, load_config
-from alpaca_lora.planning import available_presets
+from alpaca_lora.config import FinetuneConfig, load_config
 from alpaca_lora.replication.reading import load_recipe
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [
     path.relative_to(REPOSITORY).as_posix()
-    for path in (REPOSITORY / "README.md", REPOSITORY / "data/README.md", *sorted((REPOSITORY / "docs").rglob("*.md")))
+    for path in (
+        *(REPOSITORY / name for name in ("README.md", "data/README.md", "examples/README.md")),
+        *sorted((REPOSITORY / "docs").rglob("*.md")),
+    )
 ]
 NO_TRAINING_STACK = """
 import sys
@@ -187,28 +188,6 @@ def test_every_checker_is_shown_a_fault():
     assert {checker for checker, _ in PLANTED} == set(CHECKERS)
 
 
-def broken_links(name, document):
-    """The links of a document to files that do not exist."""
-    links = re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", document))
-    local = [link.partition("#")[0] for link in links if not re.match("[a-z]+:", link)]
-    return [link for link in local if not (REPOSITORY / name).parent.joinpath(link).exists()]
-
-
-@pytest.mark.parametrize("name", [*DOCUMENTS, "CONTRIBUTING.md"])
-def test_every_link_to_a_file_resolves(name):
-    assert broken_links(name, read(name)) == []
-
-
-def test_a_broken_link_is_found():
-    assert broken_links("docs/index.md", "[a](nowhere.md#there) [b](index.md) [c](https://example.org)") == [
-        "nowhere.md"
-    ]
-
-
-def test_readme_names_every_preset():
-    assert [name for name in available_presets() if f"`{name}`" not in read("README.md")] == []
-
-
 def run_blocks(tier):
     """The blocks to run in a tier, as parameters of a test."""
     return [
@@ -270,30 +249,3 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     pages = "".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html"))
     assert re.findall(r"""(?:src|<link[^>]* href)=["']?https?://[^"' >]+""", pages) == []
-
-
-@pytest.fixture
-def hooks():
-    """The module that fills the reference pages."""
-    spec = importlib.util.spec_from_file_location("hooks", REPOSITORY / "docs/hooks.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_reference_has_every_setting_preset_and_command(hooks):
-    page = hooks.on_page_markdown(
-        "\n".join(f"<!-- generated: {name} -->" for name in ("settings", "presets", "commands"))
-    )
-    wanted = {*(f"| `{name}` |" for name, *_ in config_reference()), *(f"## {name}" for name in available_presets())}
-    assert [text for text in (*wanted, *FLAGS["finetune"]) if text not in page] == []
-
-
-def test_an_unknown_mark_ends_the_build(hooks):
-    with pytest.raises(KeyError):
-        hooks.on_page_markdown("<!-- generated: weather -->")
-
-
-def test_the_reference_names_everything_that_the_facade_exports():
-    page = read("docs/reference/api/alpaca_lora.md")
-    assert [name for name in alpaca_lora.__all__ if f"`{name}`" not in page] == []

@@ -18,7 +18,7 @@ def examples(repository):
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """The directory in which the examples that train are run; the run of the first one is `runs/alpaca-mini`."""
+    """The directory in which the examples run one after another, each with the directories that it names itself."""
     return tmp_path_factory.mktemp("examples")
 
 
@@ -26,7 +26,7 @@ def workplace(tmp_path_factory):
 def trained(examples, run_python, workplace):
     """What 02_finetune_lora.py printed."""
     script = examples / "02_finetune_lora.py"
-    done = run_python(script, "--output-dir", "runs/alpaca-mini", "--max-steps", "2", cwd=workplace)
+    done = run_python(script, "--max-steps", "2", cwd=workplace)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -42,6 +42,11 @@ def test_no_example_is_longer_than_sixty_lines(examples):
     assert [script.name for script in scripts if len(script.read_text(encoding="utf-8").splitlines()) > 60] == []
 
 
+def test_the_list_of_examples_has_them_all(examples):
+    listed = re.findall(r"`(?:python|jupyter lab) examples/(\S+?)[ `]", (examples / "README.md").read_text("utf-8"))
+    assert listed == sorted(path.name for path in examples.iterdir() if path.suffix in (".py", ".ipynb"))
+
+
 def test_prompts_prints_a_prompt_and_a_response_without_torch(examples, run_python):
     done = run_python("-c", NO_TORCH, examples / "01_prompts.py")
     assert done.returncode == 0, done.stderr
@@ -52,7 +57,7 @@ def test_curate_counts_every_record_and_decides_anew(examples, run_python, tmp_p
     done = run_python("-c", NO_TORCH, examples / "05_curate.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("395 read = 394 kept + 1 dropped\n")
-    assert (tmp_path / "runs/curated-strict/report.html").is_file()
+    assert (tmp_path / "runs/example-curated-strict/report.html").is_file()
 
 
 @pytest.mark.slow
@@ -60,28 +65,29 @@ def test_finetune_lora_trains_and_answers(trained, workplace):
     metrics = metrics_in(trained)
     assert metrics["steps"] == 2
     assert metrics["heldout_loss_before"] != metrics["heldout_loss_after"]
-    assert (workplace / "runs/alpaca-mini/COMPLETE").is_file()
+    assert (workplace / "runs/example-lora/COMPLETE").is_file()
 
 
 @pytest.mark.slow
 def test_finetune_qlora_trains_on_a_base_in_four_bits(examples, run_python, workplace):
     script = examples / "03_finetune_qlora.py"
-    done = run_python(script, "--output-dir", "runs/qlora", "--max-steps", "2", cwd=workplace)
+    done = run_python(script, "--max-steps", "2", cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert metrics_in(done.stdout)["steps"] == 2
-    assert '"method": "nf4"' in (workplace / "runs/qlora/run.json").read_text(encoding="utf-8")
+    assert '"method": "nf4"' in (workplace / "runs/example-qlora/run.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 def test_chat_and_plain_peft_give_the_same_answer(examples, repository, run_python, workplace):
     script = examples / "04_chat.py"
-    chat = run_python(script, "runs/alpaca-mini", *INSTRUCTION, "--max-new-tokens", "32", cwd=workplace)
+    chat = run_python(script, "runs/example-lora", *INSTRUCTION, "--max-new-tokens", "32", cwd=workplace)
     assert chat.returncode == 0, chat.stderr
     how_to = (repository / "docs/how-to/plain-peft.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"<!-- run: adapter -->\n```python\n(.*?)```", how_to, re.DOTALL)
-    sidecar = json.loads((workplace / "runs/alpaca-mini/adapter/alpaca_lora.json").read_text(encoding="utf-8"))
+    sidecar = json.loads((workplace / "runs/example-lora/adapter/alpaca_lora.json").read_text(encoding="utf-8"))
     trained_in = {"bf16": "bfloat16", "fp32": "float32"}[sidecar["precision"]]
+    code = code.replace("runs/alpaca-mini", "runs/example-lora")
     code = code.replace('dtype="auto"', f'dtype="{trained_in}"')  # the likeliest words may differ in another format
     peft = run_python("-c", code, cwd=workplace)
     assert peft.returncode == 0, peft.stderr
@@ -98,7 +104,7 @@ def test_evaluate_reports_base_and_adapter_with_intervals(examples, run_python, 
     assert re.findall(r"^(\w+): [+-]\d+\.\d{3}, 95 % interval", done.stdout, re.MULTILINE) == [
         "loss", "bits_per_byte", "stop_rate", "repetition", "empty", "characters"
     ]  # fmt: skip
-    assert (workplace / "runs/evaluation/report.html").is_file()
+    assert (workplace / "runs/example-evaluation/report.html").is_file()
 
 
 def test_the_notebook_is_stored_without_outputs(examples):

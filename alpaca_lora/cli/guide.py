@@ -36,11 +36,11 @@ GUIDE = {
         "let a teacher model write instruction records, within a budget",
         (
             "alpaca-lora generate --teacher local --num 20 --output-dir runs/gen",
-            "alpaca-lora generate --teacher openai --model gpt-5-mini --num 1000 --budget-usd 2 --dry-run",
+            "alpaca-lora generate --teacher openai --model gpt-5-mini --num 1000 --budget-tokens 2000000 --dry-run",
             "alpaca-lora generate --teacher openai --model qwen3:8b --base-url http://localhost:11434/v1 "
             "--num 500 --budget-tokens 2000000 --output-dir runs/ollama",
             'alpaca-lora generate --teacher openai --model gpt-5-mini --domain "questions of patients about medicines" '
-            "--seeds my-seeds.jsonl --num 500 --budget-usd 1 --pilot 5",
+            "--seeds my-seeds.jsonl --num 500 --budget-usd 1 --prices prices.json --output-dir runs/medicines",
         ),
     ),
     "curate": Guide(
@@ -56,10 +56,11 @@ GUIDE = {
         "compare an adapter with its base, or score stored verdicts, with intervals",
         (
             "alpaca-lora evaluate --adapter runs/alpaca-mini",
-            "alpaca-lora evaluate --adapter runs/mine --data my.jsonl --rows 100 --judge local",
-            "alpaca-lora evaluate --adapter runs/mine --judge openai --judge-model gpt-5-mini --budget-usd 2 "
-            "--against text_davinci_003.outputs.json --data text_davinci_003.outputs.json",
-            "alpaca-lora evaluate --adapter runs/mine --tasks hellaswag,arc_easy --task-rows 200",
+            "alpaca-lora evaluate --adapter runs/mine --data my.jsonl --judge local --output-dir runs/judged",
+            "alpaca-lora evaluate --adapter runs/mine --judge openai --judge-model gpt-5-mini "
+            "--budget-tokens 5000000 --against text_davinci_003.outputs.json --data text_davinci_003.outputs.json "
+            "--output-dir runs/alpaca-eval",
+            "alpaca-lora evaluate --adapter runs/mine --tasks hellaswag --task-rows 200 --output-dir runs/tasks",
             "alpaca-lora evaluate --annotations annotations.json --json",
             "alpaca-lora evaluate --annotations annotations.json --variants concise.json verbose.json",
         ),
@@ -67,7 +68,8 @@ GUIDE = {
     "compare": Guide(
         "let a person compare two models blindly",
         (
-            "alpaca-lora compare --outputs adapter.json --baseline base.json --num 100 --output-dir runs/blind",
+            "alpaca-lora compare --outputs runs/evaluation/outputs/alpaca-mini.json "
+            "--baseline runs/evaluation/outputs/smollm2-135m.json --output-dir runs/blind",
             "alpaca-lora compare --output-dir runs/blind",
             "alpaca-lora compare --output-dir runs/blind --terminal --annotations runs/judge/annotations.json",
         ),

@@ -32,7 +32,8 @@ class ReplicateOptions:
 
     recipe: Annotated[str | None, text_flag("FILE", "none")] = None
     """A recipe of your own, in YAML: data, and the sections generate, curate, finetune, evaluate and export, each with
-    the settings of that command; what is left out is not done. `profile: NAME` at its head starts from that profile."""
+    the settings of that command, named as its flags but for thresholds, actions, method (near-duplicates), column_map
+    (map) and preset (config); what is left out is not done. `profile: NAME` at its head starts from that profile."""
 
     output_dir: Annotated[str | None, text_flag("DIR", "runs/ and the name of the profile or recipe")] = None
     """Directory of the replication: new, empty, or that of the one to go on with."""
