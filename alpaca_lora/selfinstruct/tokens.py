@@ -27,9 +27,10 @@ _LINE_MARK = re.compile(r"^[ \t]*(?:[-*+>•]|#{1,6})[ \t]", re.M)
 _EMPHASIS = re.compile(rf"(?<![^\W{UNSPACED}])(?<![*)])(\*{{1,3}})(?=\w)([^*\n]+?)(?<=\S)\1(?![^\W{UNSPACED}])(?![*(])")
 """What Markdown puts around words; in the middle of a word or beside a bracket it may be a product."""
 
-_SIGNS = dict.fromkeys(("−", "–", "minus"), "-") | dict.fromkeys(("×", "∗", "·", "times", "multiplied by"), "*")
-_SIGNS |= {"÷": "/", "divided by": "/", "plus": "+"}
-_VARIANT = re.compile(r"[−–×∗÷]|(?<=\d)·(?=\d)|(?<=\d )(?:·|plus|minus|times|multiplied by|divided by)(?= \d)")
+_SIGNS = dict.fromkeys("−–", "-") | dict.fromkeys("×∗·", "*") | {"÷": "/"}
+_SIGNS |= {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
+_VARIANT = re.compile(r"[−–×∗÷]|(?<=\d)·(?=\d)")
+_IN_WORDS = re.compile(r"(\d )(·|plus|minus|times|multiplied by|divided by)(?= \d)")
 """Other ways to write a sign; a dot or a word is one between numbers only."""
 
 
@@ -54,8 +55,10 @@ def tokens(text: str) -> list[str]:
     >>> tokens("用Python写。")
     ['用', 'python', '写']
     """
-    text = _VARIANT.sub(lambda found: _SIGNS[found[0]], unicodedata.normalize("NFC", text).casefold())
-    text = _LINE_MARK.sub(" ", text)
+    text = _LINE_MARK.sub(" ", unicodedata.normalize("NFC", text).casefold())
+    text = _IN_WORDS.sub(lambda found: found[1] + _SIGNS[found[2]], text)
+    if not text.isascii():
+        text = _VARIANT.sub(lambda found: _SIGNS[found[0]], text)
     if "*" in text:  # as it is in few
         text = _EMPHASIS.sub(r"\2", text)
     return _pattern().findall(text)
