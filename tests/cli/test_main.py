@@ -169,7 +169,7 @@ sys.exit(cli.main(["doctor"]))
 @pytest.mark.parametrize(
     ("name", "flag", "said", "unsaid"),
     [
-        ("merge", "--dtype", "f32|f16|bf16 Number format of the weights. (default: the base's own)", "q8_0"),
+        ("merge", "--dtype", "f32|f16|bf16 Number format of the weights. (default: the base's own,", "q8_0"),
         ("curate", "--map", "Column that holds instruction, input or output, as --map instruction=question", "a field"),
     ],
 )
