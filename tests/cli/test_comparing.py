@@ -1,9 +1,6 @@
 import io
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -55,16 +52,13 @@ def test_a_rater_who_types_anything_or_nothing_can_go_on(files, monkeypatch, cap
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code", "last"), [(signal.SIGTERM, 143, "interrupted\n"), (signal.SIGINT, 3, "")])
-def test_a_page_of_comparisons_ends_with_the_signals_code(files, repository, sent, code, last):
+def test_a_page_of_comparisons_ends_with_the_signals_code(files, start, sent, code, last):
     pytest.importorskip("gradio", reason="the extra ui is not installed")
     assert main(["compare", *files, "--prepare"]) == 0
-    command = [sys.executable, "-m", "alpaca_lora", "compare", "--output-dir", "run", "--port", "0"]
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(repository)}
-    ) as child:
-        assert child.stderr.readline().startswith("open http://127.0.0.1:")
-        child.send_signal(sent)
-        said = child.stderr.read()
+    child = start("compare", "--output-dir", "run", "--port", "0")
+    assert child.stderr.readline().startswith("open http://127.0.0.1:")
+    child.send_signal(sent)
+    _, said = child.communicate(timeout=60)
     told = "0 of 3 comparisons are done; the key stays sealed, and the same command goes on\n"
     assert (child.returncode, said) == (code, told + last)
 

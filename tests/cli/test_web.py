@@ -1,9 +1,6 @@
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -86,12 +83,10 @@ def test_a_recipe_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str],
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code", "said"), [(signal.SIGTERM, 143, "interrupted\n"), (signal.SIGINT, 0, "")])
-def test_the_page_ends_with_the_signals_code(repository, tiny_base, train, sent, code, said):
+def test_the_page_ends_with_the_signals_code(start, tiny_base, train, sent, code, said):
     pytest.importorskip("gradio", reason="the extra ui is not installed")
-    command = [sys.executable, "-m", "alpaca_lora", "ui", "--adapter", str(train(tiny_base)), "--port", "0"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes, env={**os.environ, "PYTHONPATH": str(repository)}) as child:
-        assert child.stdout.readline().startswith("open http://127.0.0.1:")
-        child.send_signal(sent)
-        _, err = child.communicate()
+    child = start("ui", "--adapter", str(train(tiny_base)), "--port", "0")
+    assert child.stdout.readline().startswith("open http://127.0.0.1:")
+    child.send_signal(sent)
+    _, err = child.communicate(timeout=60)
     assert (child.returncode, err) == (code, f"loading …\n{said}")

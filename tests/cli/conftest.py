@@ -1,0 +1,31 @@
+"""The command as a process of its own, to which signals can be sent."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+MAIN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored for what runs in its background
+from alpaca_lora.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def start(repository):
+    """Start the command; whatever still runs at the end of the test is killed."""
+    started = []
+
+    def run(*arguments):
+        environment = {**os.environ, "PYTHONPATH": str(repository)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen([sys.executable, "-c", MAIN, *arguments], **pipes, env=environment))
+        return started[-1]
+
+    yield run
+    for child in started:
+        with child:
+            child.kill()
