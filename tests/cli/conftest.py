@@ -1,8 +1,10 @@
 """The command as a process of its own, to which signals can be sent."""
 
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 
@@ -29,3 +31,15 @@ def start(repository):
     for child in started:
         with child:
             child.kill()
+
+
+@pytest.fixture
+def opened():
+    """Open the page whose address stands in a line, so that it is surely served."""
+
+    def visit(line):
+        assert (address := re.match(r"open (http://127\.0\.0\.1:\d+) ", line)), line
+        with urllib.request.urlopen(address[1], timeout=60) as answer:
+            assert answer.status == 200
+
+    return visit

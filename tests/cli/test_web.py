@@ -83,10 +83,10 @@ def test_a_recipe_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str],
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code", "said"), [(signal.SIGTERM, 143, "interrupted\n"), (signal.SIGINT, 0, "")])
-def test_the_page_ends_with_the_signals_code(start, tiny_base, train, sent, code, said):
+def test_the_page_ends_with_the_signals_code(start, opened, tiny_base, train, sent, code, said):
     pytest.importorskip("gradio", reason="the extra ui is not installed")
     child = start("ui", "--adapter", str(train(tiny_base)), "--port", "0")
-    assert child.stdout.readline().startswith("open http://127.0.0.1:")
+    opened(child.stdout.readline())
     child.send_signal(sent)
     _, err = child.communicate(timeout=60)
     assert (child.returncode, err) == (code, f"loading …\n{said}")
