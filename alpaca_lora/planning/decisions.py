@@ -20,7 +20,7 @@ Precision = Literal["bf16", "fp16", "fp32"]
 
 _TYPICAL_TOKENS = 200.0
 _TARGET_STEPS = 150
-_FEW_STEPS = 50
+_FEW_STEPS = 30
 _FEWEST_PACKED_STEPS = 16  # of an epoch; with fewer, padding costs less than what a run cannot learn
 _SMALLEST_BATCH = 4  # records per step
 _SMALLEST_PACKED_BATCH = 8

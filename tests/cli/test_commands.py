@@ -36,7 +36,7 @@ def test_finetune_and_chat_work_as_a_script_calls_them(
     told = capsys.readouterr().err
     assert told.count("note: the run is made longer: config.max_steps was 2, now 3") == 1
     assert told.count("made longer") == 1
-    assert told.count("warning: the run has 3 optimizer steps, and fewer than 50 rarely change a model") == 1
+    assert told.count("warning: the run has 3 optimizer steps, and fewer than 30 rarely change a model") == 1
 
     answer = call("chat", "--adapter", "run", "--prompt", "Say red.", "--max-new-tokens", "4")
     assert answer.returncode == 0, answer.stderr

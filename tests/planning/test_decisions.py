@@ -333,10 +333,10 @@ def test_packing_is_refused_where_records_would_see_each_other(settings, asked):
     assert decide(FinetuneConfig(**settings), rows=5_000, hardware=AMX, model_type="qwen3").config.packing
 
 
-@pytest.mark.parametrize(("total_steps", "warned"), [(49, True), (50, False)])
+@pytest.mark.parametrize(("total_steps", "warned"), [(29, True), (30, False)])
 def test_a_run_too_short_to_learn_is_warned_of(total_steps, warned):
     reasons = decide_intervals(FinetuneConfig(), total_steps).reasons
-    assert any(reason.startswith("warning: the run has 49 optimizer steps") for reason in reasons) == warned
+    assert any(reason.startswith("warning: the run has 29 optimizer steps") for reason in reasons) == warned
 
 
 @pytest.mark.parametrize(
