@@ -16,6 +16,7 @@ from typing import Any
 from alpaca_lora.records import Record, read_dataset
 from alpaca_lora.records.fields import describe
 from alpaca_lora.records.findings import fault_error
+from alpaca_lora.selfinstruct.tokens import folded
 
 __all__ = ["EvaluationSet", "Task", "digest_of", "load_evaluation_set"]
 
@@ -109,4 +110,4 @@ def _faults(given: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold().rstrip(".")
+    return folded(text).rstrip(".")

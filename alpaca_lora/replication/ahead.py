@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from alpaca_lora._paths import expanded
 from alpaca_lora.adapters import find_adapter, read_sidecar
 from alpaca_lora.config import Settings
 from alpaca_lora.curation.pipeline import read_set
@@ -98,8 +99,8 @@ def all_deviations(recipe: Recipe) -> tuple[str, ...]:
 def _errors_of(stage: str, work: Work, *, fetch: bool = True) -> Iterator[AlpacaLoraError]:
     """Yield what a stage would refuse; without `fetch` what may look for a model on the Hub is not asked."""
     for check in _CHECKS[stage]:
-        chosen = check if fetch else _without_models(check, getattr(work.recipe, stage))
         try:
+            chosen = check if fetch else _without_models(check, getattr(work.recipe, stage))
             if chosen is not None:
                 chosen(work)
         except AlpacaLoraError as error:
@@ -108,10 +109,10 @@ def _errors_of(stage: str, work: Work, *, fetch: bool = True) -> Iterator[Alpaca
 
 def _without_models(check: Callable[[Work], None], section: Any) -> Callable[[Work], None] | None:
     """Return what of a check can be made although no model may be downloaded first; None where nothing can."""
-    if check is _check_other and section.against is not None and is_adapter(Path(section.against).expanduser()):
+    if check is _check_other and section.against is not None and is_adapter(expanded(section.against)):
         return _check_other_adapter
     models = _MODELS[check](section) if check in _MODELS else ()
-    from_hub = any(is_hub_id(name) and not Path(name).expanduser().exists() for name in models if name)
+    from_hub = any(is_hub_id(name) and not expanded(name).exists() for name in models if name)
     return None if check is _check_base or from_hub else check
 
 
@@ -177,7 +178,7 @@ def _check_other(work: Work) -> None:
 def _check_other_adapter(work: Work) -> None:
     """Check of `_check_other` what needs no base model, which may have to be downloaded."""
     section = cast("EvaluateSection", work.recipe.evaluate)
-    read_sidecar(find_adapter(Path(str(section.against)).expanduser()))
+    read_sidecar(find_adapter(str(section.against)))
 
 
 def _check_tools(work: Work) -> None:

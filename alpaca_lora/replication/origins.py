@@ -39,8 +39,8 @@ def _claims(work: Work, stage: str) -> Iterator[tuple[str | Path, Any]]:
     if stage == "finetune":
         yield work.training_data, _in(contract_of(work.directory(stage)), "data", "sha256")
     if stage == "evaluate":
-        models = _in(contract_of(work.directory(stage)), "models", work.directory("finetune").name, "adapter_sha256")
-        yield weights, models
+        tuned = work.directory("finetune").name
+        yield weights, _in(contract_of(work.directory(stage)), "models", tuned, "adapter_sha256")
     if stage == "export":
         yield from ((weights, _in(read_stored(place / REPORT), "adapter_sha256")) for place in work.exports)
 
